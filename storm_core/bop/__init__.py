@@ -1,0 +1,1 @@
+"""BOP datasets in and out; millimetres exist only here."""

@@ -1,0 +1,52 @@
+"""Config <-> YAML. One file serves `ros2 launch` and `storm`: `/**: ros__parameters:` wraps the same tree."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from storm_core.config import StormConfig, build, flatten
+from storm_core.errors import ConfigError
+
+
+def _dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out |= _dotted(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def read_config(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> StormConfig:
+    """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
+
+    Raises:
+      ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = yaml.safe_load(Path(path).read_text()) or {}
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read config {path}: {error}") from error
+        if not isinstance(tree, Mapping):
+            raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
+        tree = tree.get("/**", tree)
+        tree = tree.get("ros__parameters", tree) if isinstance(tree, Mapping) else {}
+        values = _dotted(tree)
+    return build(values | dict(overrides or {}))
+
+
+def to_yaml(config: StormConfig) -> str:
+    """The full tree in the ROS form."""
+    tree: dict[str, Any] = {}
+    for path, value in flatten(config).items():
+        *parents, leaf = path.split(".")
+        node = tree
+        for p in parents:
+            node = node.setdefault(p, {})
+        node[leaf] = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump({"/**": {"ros__parameters": tree}}, sort_keys=False)

@@ -1,0 +1,43 @@
+"""ObjectModel: a CAD model in metres, checked at load."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ObjectModel:
+    """A triangle mesh in the mesh-file frame (`obj`), in metres.
+
+    Attributes:
+      name: object name as users write it (BOP id as text, or file stem).
+      vertices: (V, 3) float32 [m]. faces: (F, 3) int32, counter-clockwise seen from outside.
+      colors: (V, 3) uint8 RGB per vertex, or None for an uncoloured mesh.
+      diameter: largest distance between two vertices [m].
+      symmetries: (S, 4, 4) obj -> obj transforms that leave the *declared* object unchanged (identity included;
+        continuous axes discretised).
+      eval_vertices: (E, 3) float64 vertices for metrics [m] (full mesh, at most 20,000, deterministic choice).
+      sha256: content hash of mesh, texture and declared symmetries; the onboarding cache key.
+      warnings: what the load checks noticed (not watertight, guessed unit, ...).
+    """
+
+    name: str
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colors: NDArray[np.uint8] | None
+    diameter: float
+    symmetries: NDArray[np.float64]
+    eval_vertices: NDArray[np.float64]
+    sha256: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """Centre of the bounding box [m], (3,)."""
+        return (self.vertices.min(0).astype(float) + self.vertices.max(0)) / 2
+
+    @property
+    def size(self) -> NDArray[np.float64]:
+        """Bounding box edge lengths [m], (3,)."""
+        return self.vertices.max(0).astype(float) - self.vertices.min(0)

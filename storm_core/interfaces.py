@@ -1,0 +1,68 @@
+"""The seams: what each stage promises. Nodes and the offline pipeline know only these."""
+
+from typing import Protocol
+
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.types import (
+    Frame,
+    Hint,
+    Judgement,
+    Localization,
+    NotFound,
+    Registration,
+    RegistrationFailure,
+    Track,
+    TrackFailure,
+)
+
+
+class Localizer(Protocol):
+    """SOM: find and segment one object in one frame, given its CAD model."""
+
+    def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound: ...
+
+
+class Registrar(Protocol):
+    """A verified pose from a localization, in the same frame."""
+
+    def register(self, frame: Frame, localization: Localization) -> Registration | RegistrationFailure: ...
+
+
+class Tracker(Protocol):
+    """Follows objects from frame to frame. One instance serves all objects."""
+
+    def start(self, frame: Frame, registration: Registration) -> None: ...
+
+    def stop(self, object_name: str) -> None: ...
+
+    def track(self, frame: Frame) -> dict[str, Track | TrackFailure]: ...
+
+
+class Monitor(Protocol):
+    """TOM: is this tracked pose right? `reset` forgets an object's history after a re-registration."""
+
+    def reset(self, object_name: str) -> None: ...
+
+    def judge(self, frame: Frame, track: Track) -> Judgement: ...
+
+
+class ScoreRefiner(Protocol):
+    """Turns one pose into a distribution: particles (N, 4, 4), weights (N,), refined pose with covariance."""
+
+    def refine(self, frame: Frame, registration: Registration) -> "ParticleSet": ...
+
+
+class ParticleSet(Protocol):
+    """Result of a ScoreRefiner."""
+
+    cam_from_objs: object
+    weights: object
+    registration: Registration
+
+
+class Models(Protocol):
+    """The onboarded objects by name."""
+
+    def __getitem__(self, name: str) -> ObjectModel: ...
+
+    def names(self) -> tuple[str, ...]: ...

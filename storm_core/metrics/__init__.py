@@ -1,0 +1,1 @@
+"""Pose and tracking metrics as pure functions."""

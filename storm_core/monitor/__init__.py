@@ -1,0 +1,1 @@
+"""TOM: is the tracked pose right?"""

@@ -1,0 +1,1 @@
+"""Pose from scratch: hypotheses, refinement, score, verification."""

@@ -1,0 +1,1 @@
+"""One renderer interface: depth, normals, colour and mask of many poses."""

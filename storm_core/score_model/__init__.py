@@ -1,0 +1,1 @@
+"""One pose becomes a distribution: annealed Langevin particles."""

@@ -1,0 +1,1 @@
+"""SOM: find and segment an object from its CAD model."""

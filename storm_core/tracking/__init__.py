@@ -1,0 +1,1 @@
+"""Pose from the previous pose: region and depth Gauss-Newton."""
