@@ -27,3 +27,7 @@ class WeightsError(StormError):
 
 class BackendError(StormError):
     """An optional backend was asked for and is not usable on this machine."""
+
+
+class SetupError(StormError):
+    """The machine or the installation lacks a part that STORM needs to start."""

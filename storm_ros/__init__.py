@@ -1,0 +1,1 @@
+"""STORM as ROS 2 nodes; every algorithm lives in `storm_core`."""
