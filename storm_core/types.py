@@ -143,7 +143,8 @@ class Evidence:
       normal: mean cosine between model and measured normals over inliers.
       contour: share of unoccluded contour px with background behind them.
       edge: share of unoccluded contour px with an aligned image edge.
-      color: agreement of model and image colour over inliers, in [-1, 1]; nan for uncoloured meshes.
+      color: correlation (ZNCC) of model and image colour over inliers, in [-1, 1]; nan for uncoloured meshes.
+      hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
     """
 
@@ -157,6 +158,7 @@ class Evidence:
     contour: float = float("nan")
     edge: float = float("nan")
     color: float = float("nan")
+    hue: float = float("nan")
     innovation: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:

@@ -1,0 +1,250 @@
+"""Render poses into crops of the frame and count what agrees: one fused kernel, parallel over poses.
+
+The crop of a pose is a square of `side` px around the projected object centre, 1.15 diameters wide. Crop pixels are
+looked up in the full-resolution frame (nearest), so nothing is resampled and no crop images are made.
+"""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from storm_core.evidence.features import FrameFeatures
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.rendering.raster import raster_one, shade_batch
+from storm_core.types import Evidence
+
+FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
+"""fastmath without nnan/ninf: these kernels use nan for 'unknown'."""
+
+CROP_DIAMETERS = 1.15
+HUE_BINS = 6
+
+# Columns of the table the kernel returns.
+(N_MODEL, N_INSIDE, N_INLIER, N_OCCLUDED, N_BEHIND, N_MISSING, SUM_NORMAL, N_NORMAL, RESIDUAL, SUM_SCORE,
+ N_CONTOUR, N_BACKGROUND, N_EDGE, ZNCC, HUE, N_MASKED, N_TOUCHING, COLUMNS) = range(18)
+
+
+@njit(cache=True, fastmath=FAST)
+def crop_camera(pose, center, diameter, cam, side):  # noqa: ANN001
+    """Crop camera (fx, fy, cx, cy) plus (x0, y0, step): full-resolution pixel = (x0, y0) + step * crop pixel."""
+    x = pose[0, 0] * center[0] + pose[0, 1] * center[1] + pose[0, 2] * center[2] + pose[0, 3]
+    y = pose[1, 0] * center[0] + pose[1, 1] * center[1] + pose[1, 2] * center[2] + pose[1, 3]
+    z = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]
+    z = max(z, 0.02)
+    step = CROP_DIAMETERS * diameter * cam[0] / z / side
+    x0 = cam[0] * x / z + cam[2] - 0.5 * step * (side - 1)
+    y0 = cam[1] * y / z + cam[3] - 0.5 * step * (side - 1)
+    out = np.empty(7)
+    out[0], out[1] = cam[0] / step, cam[1] / step
+    out[2], out[3] = (cam[2] - x0) / step, (cam[3] - y0) / step
+    out[4], out[5], out[6] = x0, y0, step
+    return out
+
+
+@njit(cache=True, fastmath=FAST)
+def _chroma_bin(r, g, b):  # noqa: ANN001
+    """Soft-free chroma class: HUE_BINS hues for saturated pixels, one bin for grey; -1 when too dark to tell."""
+    hi, lo = max(r, g, b), min(r, g, b)
+    if hi < 40:
+        return -1
+    if (hi - lo) < 0.25 * hi:
+        return HUE_BINS
+    if hi == r:
+        hue = (g - b) / (hi - lo)
+    elif hi == g:
+        hue = 2.0 + (b - r) / (hi - lo)
+    else:
+        hue = 4.0 + (r - g) / (hi - lo)
+    return int(np.floor((hue + 6.5) % 6.0)) % HUE_BINS
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_image, rgb, normal_image, grey,  # noqa: ANN001, PLR0913, PLR0915, PLR0912
+                   mask_image, side, tau, gap, two_sided, with_contour):
+    """Table (N, COLUMNS) of counts and means per pose. tau: inlier depth error [m]; gap: contour background step [m]."""
+    n = poses.shape[0]
+    h, w = depth_image.shape
+    table = np.zeros((n, COLUMNS))
+    colored = colors.shape[0] > 0
+    masked = mask_image.shape[0] > 0
+    for k in prange(n):
+        crop = crop_camera(poses[k], center, diameter, cam, side)
+        inv = np.zeros((side, side), np.float32)
+        face = np.full((side, side), -1, np.int32)
+        raster_one(vertices, faces, poses[k], crop[:4], inv, face, two_sided)
+        depth = np.zeros((1, side, side), np.float32)
+        for v in range(side):
+            for u in range(side):
+                if face[v, u] >= 0:
+                    depth[0, v, u] = 1.0 / inv[v, u]
+        normal, color = shade_batch(vertices, faces, colors, poses[k:k + 1], crop[:4].reshape(1, 4), depth,
+                                    face.reshape(1, side, side))
+        row = table[k]
+        errors = np.empty(side * side, np.float32)
+        n_err = 0
+        hist_m, hist_o = np.zeros(HUE_BINS + 1), np.zeros(HUE_BINS + 1)
+        cn = 0
+        sm, so, smm, soo, smo = np.zeros(3), np.zeros(3), 0.0, 0.0, 0.0
+        for v in range(side):
+            for u in range(side):
+                if face[v, u] < 0:
+                    continue
+                row[N_MODEL] += 1
+                x, y = int(np.floor(crop[4] + crop[6] * u + 0.5)), int(np.floor(crop[5] + crop[6] * v + 0.5))
+                if x < 0 or y < 0 or x >= w or y >= h:
+                    continue
+                row[N_INSIDE] += 1
+                if masked and mask_image[y, x]:
+                    row[N_MASKED] += 1
+                zo = depth_image[y, x]
+                if zo <= 0:
+                    row[N_MISSING] += 1
+                    continue
+                e = zo - depth[0, v, u]
+                if e < -tau:
+                    row[N_OCCLUDED] += 1
+                    continue
+                if e > tau:
+                    row[N_BEHIND] += 1
+                    continue
+                row[N_INLIER] += 1
+                errors[n_err] = abs(e)
+                n_err += 1
+                nx, ny, nz = normal_image[y // 2, x // 2, 0], normal_image[y // 2, x // 2, 1], normal_image[y // 2, x // 2, 2]
+                agree = 0.7
+                if nx != 0 or ny != 0 or nz != 0:
+                    dot = nx * normal[0, v, u, 0] + ny * normal[0, v, u, 1] + nz * normal[0, v, u, 2]
+                    row[SUM_NORMAL] += dot
+                    row[N_NORMAL] += 1
+                    agree = min(max((dot - 0.3) / 0.6, 0.0), 1.0)
+                row[SUM_SCORE] += (1 - 0.5 * abs(e) / tau) * agree
+                if colored:
+                    cn += 1
+                    for ch in range(3):
+                        a = np.log(np.float64(color[0, v, u, ch]) + 16.0)
+                        b = np.log(np.float64(rgb[y, x, ch]) + 16.0)
+                        sm[ch] += a
+                        so[ch] += b
+                        smm += a * a
+                        soo += b * b
+                        smo += a * b
+                    bm = _chroma_bin(np.float64(color[0, v, u, 0]), np.float64(color[0, v, u, 1]), np.float64(color[0, v, u, 2]))
+                    bo = _chroma_bin(np.float64(rgb[y, x, 0]), np.float64(rgb[y, x, 1]), np.float64(rgb[y, x, 2]))
+                    if bm >= 0:
+                        hist_m[bm] += 1
+                    if bo >= 0:
+                        hist_o[bo] += 1
+        row[RESIDUAL] = np.median(errors[:n_err]) / diameter if n_err > 0 else np.nan
+        row[ZNCC] = np.nan
+        row[HUE] = np.nan
+        if cn > 8:
+            vm = smm - (sm[0] ** 2 + sm[1] ** 2 + sm[2] ** 2) / cn
+            vo = soo - (so[0] ** 2 + so[1] ** 2 + so[2] ** 2) / cn
+            c = smo - (sm[0] * so[0] + sm[1] * so[1] + sm[2] * so[2]) / cn
+            row[ZNCC] = c / np.sqrt(vm * vo + 1e-9)
+            tm, to = max(hist_m.sum(), 1.0), max(hist_o.sum(), 1.0)
+            overlap = 0.0
+            for b in range(HUE_BINS + 1):
+                overlap += min(hist_m[b] / tm, hist_o[b] / to)
+            row[HUE] = overlap
+        if with_contour:
+            _contour(row, depth[0], face, crop, depth_image, grey, tau, gap, side)
+    return table
+
+
+@njit(cache=True, fastmath=FAST)
+def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa: ANN001, PLR0913
+    """Walk the silhouette: is there background behind it, and an image edge along it?"""
+    h, w = depth_image.shape
+    reach = max(2.0, 0.05 * side)
+    for v in range(1, side - 1):
+        for u in range(1, side - 1):
+            if face[v, u] < 0:
+                continue
+            gx = (1.0 if face[v, u - 1] >= 0 else 0.0) - (1.0 if face[v, u + 1] >= 0 else 0.0)
+            gy = (1.0 if face[v - 1, u] >= 0 else 0.0) - (1.0 if face[v + 1, u] >= 0 else 0.0)
+            if gx == 0 and gy == 0:
+                continue
+            # A wider stencil gives a smoother outward direction than the four neighbours alone.
+            gx += 0.5 * ((1.0 if face[v - 1, u - 1] >= 0 else 0.0) - (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
+                         + (1.0 if face[v + 1, u - 1] >= 0 else 0.0) - (1.0 if face[v + 1, u + 1] >= 0 else 0.0))
+            gy += 0.5 * ((1.0 if face[v - 1, u - 1] >= 0 else 0.0) - (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
+                         + (1.0 if face[v - 1, u + 1] >= 0 else 0.0) - (1.0 if face[v + 1, u + 1] >= 0 else 0.0))
+            length = np.sqrt(gx * gx + gy * gy)
+            if length == 0:
+                continue
+            gx, gy = gx / length, gy / length
+            x = int(np.floor(crop[4] + crop[6] * u + 0.5))
+            y = int(np.floor(crop[5] + crop[6] * v + 0.5))
+            ox = int(np.floor(crop[4] + crop[6] * (u + gx * reach) + 0.5))
+            oy = int(np.floor(crop[5] + crop[6] * (v + gy * reach) + 0.5))
+            if x < 0 or y < 0 or x >= w or y >= h or ox < 0 or oy < 0 or ox >= w or oy >= h:
+                continue
+            z = depth[v, u]
+            zi, zo = depth_image[y, x], depth_image[oy, ox]
+            if (zi > 0 and zi < z - tau) or (zo > 0 and zo < z - tau):
+                continue  # occluded here: says nothing
+            row[N_CONTOUR] += 1
+            if zo <= 0 or zo > z + gap:
+                row[N_BACKGROUND] += 1
+            elif zo < z + 0.5 * gap:
+                row[N_TOUCHING] += 1
+            # An oriented edge: intensity step across the contour, best of five positions around it.
+            best = 0.0
+            for k in range(-2, 3):
+                s = 1.5
+                ax = int(np.floor(crop[4] + crop[6] * u + gx * (k - s) + 0.5))
+                ay = int(np.floor(crop[5] + crop[6] * v + gy * (k - s) + 0.5))
+                bx = int(np.floor(crop[4] + crop[6] * u + gx * (k + s) + 0.5))
+                by = int(np.floor(crop[5] + crop[6] * v + gy * (k + s) + 0.5))
+                if ax < 0 or ay < 0 or bx < 0 or by < 0 or ax >= w or bx >= w or ay >= h or by >= h:
+                    continue
+                # Steps along the contour cost: the edge must be across it, not a corner of texture beside it.
+                across = abs(np.float64(grey[by, bx]) - np.float64(grey[ay, ax]))
+                best = max(best, across)
+            if best > 18.0:
+                row[N_EDGE] += 1
+
+
+_NO_MASK = np.zeros((0, 0), np.bool_)
+_NO_COLOR = np.zeros((0, 3), np.uint8)
+
+
+def inlier_tolerance(diameter: float) -> float:
+    """Depth error up to which a pixel agrees with the model [m]."""
+    return max(0.006, 0.06 * diameter)
+
+
+def compare(features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64], *, side: int = 64,
+            tau: float | None = None, mask: NDArray[np.bool_] | None = None, contour: bool = True) -> NDArray[np.float64]:
+    """The kernel's table (N, COLUMNS) for poses (N, 4, 4)."""
+    frame = features.frame
+    tau = inlier_tolerance(model.diameter) if tau is None else tau
+    grey = frame.rgb[:, :, 1]
+    return compare_kernel(
+        model.vertices, model.faces, model.colors if model.colors is not None else _NO_COLOR, model.center,
+        model.diameter, np.ascontiguousarray(cam_from_objs, np.float64).reshape(-1, 4, 4), frame.camera.vector,
+        frame.depth, frame.rgb, features.normal, grey, _NO_MASK if mask is None else mask, side, tau,
+        max(0.012, 0.06 * model.diameter), True, contour)
+
+
+def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Geometric render-and-compare score (N,), about 1 for a perfect pose; ranks poses of one object in one frame.
+
+    Occluded pixels are forgiven only in part: else the best pose hides inside clutter.
+    """
+    denominator = table[:, N_MODEL] - 0.5 * table[:, N_OCCLUDED] - 0.6 * table[:, N_MISSING]
+    return (table[:, SUM_SCORE] - 0.4 * table[:, N_BEHIND]) / np.maximum(denominator, 1.0)
+
+
+def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
+    """One row of the table as named numbers."""
+    def share(a: float, b: float) -> float:
+        return float(a / b) if b > 0 else float("nan")
+
+    inside = row[N_INSIDE]
+    return Evidence(
+        inside=share(inside, row[N_MODEL]), inlier=share(row[N_INLIER], inside), occluded=share(row[N_OCCLUDED], inside),
+        behind=share(row[N_BEHIND], inside), missing=share(row[N_MISSING], inside), residual=float(row[RESIDUAL]),
+        normal=share(row[SUM_NORMAL], row[N_NORMAL]), contour=share(row[N_BACKGROUND], row[N_CONTOUR]),
+        edge=share(row[N_EDGE], row[N_CONTOUR]), color=float(row[ZNCC]), hue=float(row[HUE]), innovation=innovation)

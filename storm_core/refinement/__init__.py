@@ -1,0 +1,1 @@
+"""Batched geometric pose refinement, shared by SOM, registration and the score model."""

@@ -1,0 +1,105 @@
+"""Registration: localization -> hypotheses -> batched refinement -> render-and-compare -> verified pose or a reason."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import OnboardingConfig, RegistrationConfig
+from storm_core.evidence.compare import compare, scores, to_evidence
+from storm_core.evidence.features import FrameFeatures, frame_features
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import skew
+from storm_core.geometry.suppress import suppress
+from storm_core.onboarding.onboard import Onboarded, onboard
+from storm_core.registration.hypotheses import poses_from_mask
+from storm_core.refinement.icp import refine
+from storm_core.registration.twins import resolve_twins
+from storm_core.types import Evidence, Frame, Localization, Reason, Registration, RegistrationFailure
+
+CORRELATED_PIXELS = 25.0
+"""Depth errors of neighbouring pixels are correlated (block matching, interpolation): so many px count as one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One verified-or-not pose with its numbers; information: (6, 6) normal matrix at the object centre."""
+
+    cam_from_obj: NDArray[np.float64]
+    probability: float
+    evidence: Evidence
+    information: NDArray[np.float64]
+    variance: float
+
+
+def best_candidate(features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64],
+                   config: RegistrationConfig) -> Candidate | None:
+    """Coarse-to-fine: refine all, keep the best distinct ones, refine finer, let colour settle twins, verify."""
+    model = onboarded.model
+    if len(poses) == 0:
+        return None
+    poses, _, _ = refine(features, model, poses, side=40, iterations=config.iterations, gate=(0.25, 0.08))
+    score = scores(compare(features, model, poses, side=40, contour=False))
+    order = np.argsort(-score, kind="stable")
+    poses = poses[order]
+    poses = poses[suppress(poses, model.center, model.diameter, 6, distance=0.08, angle_deg=12.0)]
+    poses, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
+    twins = resolve_twins(features, model, poses, onboarded.shape_symmetries)[:6]
+    twins, information, variance = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
+    table = compare(features, model, twins, side=96)
+    evidence = [to_evidence(row) for row in table]
+    odds = np.array([VERIFIER.log_odds(e) for e in evidence])
+    best = int(odds.argmax())
+    return Candidate(twins[best], VERIFIER.probability(evidence[best]), evidence[best], information[best], variance[best])
+
+
+def covariance_at_origin(model: ObjectModel, candidate: Candidate) -> NDArray[np.float64]:
+    """(6, 6) covariance of a left increment of cam_from_obj, from the ICP normal matrix at the object centre.
+
+    The increment at the centre c moves the camera-frame origin of the twist: rho_0 = rho_c + c x omega (adjoint).
+    """
+    sigma2 = max(candidate.variance, 1e-6) * CORRELATED_PIXELS
+    damping = np.diag([1e2] * 3 + [1e2 * (0.3 * model.diameter) ** 2] * 3)
+    at_center = np.linalg.inv(candidate.information / sigma2 + damping)
+    c = candidate.cam_from_obj[:3, :3] @ model.center + candidate.cam_from_obj[:3, 3]
+    adjoint = np.eye(6)
+    adjoint[:3, 3:] = skew(c)
+    return adjoint @ at_center @ adjoint.T
+
+
+class GeometricRegistrar:
+    """The default Registrar: geometry and colour, no weights."""
+
+    def __init__(self, models: dict[str, ObjectModel], config: RegistrationConfig, onboarding: OnboardingConfig) -> None:
+        self._config = config
+        self._rotations = onboarding.rotations
+        self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
+
+    def register(self, frame: Frame, localization: Localization) -> Registration | RegistrationFailure:
+        name, stamp = localization.object_name, localization.stamp_ns
+        onboarded = self._onboarded[name]
+        features = frame_features(frame)
+        poses = localization.cam_from_objs
+        if len(poses) == 0:
+            poses = self._from_mask(features, onboarded.model, localization.mask)
+            if len(poses) == 0:
+                return RegistrationFailure(object_name=name, stamp_ns=stamp, reason=Reason.MASK_WITHOUT_DEPTH,
+                                           detail="fewer than 20 px of the mask have depth")
+        best = best_candidate(features, onboarded, poses, self._config)
+        if best is None or best.probability < self._config.accept:
+            return RegistrationFailure(
+                object_name=name, stamp_ns=stamp, reason=Reason.VERIFIER_REJECTED,
+                detail="" if best is None else f"probability {best.probability:.2f} < {self._config.accept}",
+                probability=0.0 if best is None else best.probability,
+                evidence=Evidence() if best is None else best.evidence)
+        return Registration(object_name=name, stamp_ns=stamp, cam_from_obj=best.cam_from_obj,
+                            covariance=covariance_at_origin(onboarded.model, best), probability=best.probability,
+                            evidence=best.evidence)
+
+    def _from_mask(self, features: FrameFeatures, model: ObjectModel, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        poses = poses_from_mask(features.frame, model, mask, self._rotations)
+        if len(poses) <= self._config.keep:
+            return poses
+        score = scores(compare(features, model, poses, side=40, tau=0.12 * model.diameter, mask=mask, contour=False))
+        return poses[np.argsort(-score, kind="stable")[: self._config.keep]]

@@ -1,0 +1,88 @@
+"""SOM, default backend: training-free RGB-D detection from the CAD model, verified by render-and-compare."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import OnboardingConfig, SomConfig
+from storm_core.evidence.compare import compare, scores, to_evidence
+from storm_core.evidence.features import FrameFeatures, frame_features
+from storm_core.evidence.silhouette import modal_mask
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.suppress import suppress
+from storm_core.onboarding.onboard import Onboarded, onboard
+from storm_core.refinement.icp import refine
+from storm_core.som.scan import scan, scan_image
+from storm_core.types import Frame, Hint, Localization, NotFound, Reason
+
+HYPOTHESES = 8
+"""Poses handed to registration."""
+
+
+class GeometricLocalizer:
+    """Metric seed scan -> short refinement -> verifier. Finds the best instance of one object."""
+
+    def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
+        self._config = config
+        self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
+
+    def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
+        onboarded = self._onboarded[object_name]
+        features = frame_features(frame)
+        if hint.mask is not None:
+            return self._from_mask(frame, object_name, hint.mask)
+        poses = self.candidates(features, onboarded, hint)
+        if len(poses) == 0:
+            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE,
+                            detail="no template is supported by the depth image")
+        table = compare(features, onboarded.model, poses, side=64)
+        odds = np.array([VERIFIER.log_odds(to_evidence(row)) for row in table])
+        order = np.argsort(-odds, kind="stable")
+        best = poses[order[0]]
+        probability = VERIFIER.probability(to_evidence(table[order[0]]))
+        if probability < self._config.uncertain:
+            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.VERIFIER_REJECTED,
+                            detail=f"best of {len(poses)} candidates has probability {probability:.2f}",
+                            probability=probability)
+        mask = modal_mask(frame, onboarded.model, best)
+        if not mask.any():
+            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY)
+        return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=mask,
+                            cam_from_objs=poses[order[:HYPOTHESES]], probability=probability)
+
+    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
+        """Refined distinct candidate poses (K, 4, 4), best geometric score first."""
+        model = onboarded.model
+        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, _region(features.frame, hint))
+        poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
+        poses = poses[suppress(poses, model.center, model.diameter, 8 * self._config.max_candidates)]
+        if len(poses) == 0:
+            return poses
+        poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
+        score = scores(compare(features, model, poses, side=40, contour=False))
+        poses = poses[np.argsort(-score, kind="stable")]
+        poses = poses[suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1,
+                               angle_deg=15.0)]
+        return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]
+
+    def _from_mask(self, frame: Frame, name: str, mask: NDArray[np.bool_]) -> Localization | NotFound:
+        if not mask.any():
+            return NotFound(object_name=name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY,
+                            detail="the mask hint has no pixel")
+        return Localization(object_name=name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=np.zeros((0, 4, 4)),
+                            probability=1.0)
+
+
+def _region(frame: Frame, hint: Hint) -> NDArray[np.bool_] | None:
+    """(H, W) bool where seeds may lie, or None for everywhere."""
+    if hint.box is None and hint.point is None:
+        return None
+    region = np.zeros(frame.depth.shape, bool)
+    if hint.box is not None:
+        x0, y0, x1, y1 = (max(0, round(v)) for v in hint.box)
+        region[y0:y1, x0:x1] = True
+    else:
+        u, v = (round(c) for c in hint.point)
+        reach = frame.depth.shape[1] // 12
+        region[max(0, v - reach):v + reach, max(0, u - reach):u + reach] = True
+    return region
