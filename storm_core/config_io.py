@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from storm_core.config import StormConfig, build, flatten
+from storm_core.config import StormConfig, build, describe, flatten
 from storm_core.errors import ConfigError
 
 
@@ -50,3 +50,26 @@ def to_yaml(config: StormConfig) -> str:
             node = node.setdefault(p, {})
         node[leaf] = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump({"/**": {"ros__parameters": tree}}, sort_keys=False)
+
+
+def to_commented_yaml(config: StormConfig) -> str:
+    """The full tree in the ROS form with what is known of every parameter above it; the text of config/storm.yaml."""
+    meta = describe(config)
+    lines = ["# Every parameter of STORM with its default. One file for all nodes, `storm up --config` and `ros2 launch`.",
+             "/**:", "  ros__parameters:"]
+    open_sections: list[str] = []
+    for path, value in flatten(config).items():
+        *sections, leaf = path.split(".")
+        for depth, section in enumerate(sections):
+            if open_sections[:depth + 1] != sections[:depth + 1]:
+                lines += ["", f"{'  ' * (depth + 2)}{section}:"]
+                open_sections = sections[:depth + 1]
+        indent = "  " * (len(sections) + 2)
+        known = meta[path]
+        notes = [known["doc"]] + ([f"[{known['unit']}]"] if known["unit"] else [])
+        if known["low"] is not None or known["high"] is not None:
+            notes.append(f"({known['low']} to {known['high']})")
+        value = list(value) if isinstance(value, tuple) else value
+        text = yaml.safe_dump(value, default_flow_style=True, default_style=None).removesuffix("\n...\n").strip()
+        lines += [f"{indent}# {' '.join(notes)}", f"{indent}{leaf}: {text}"]
+    return "\n".join(lines) + "\n"

@@ -95,7 +95,8 @@ def profile_text(shipped: str, size: int | None) -> str:
                          count=1, flags=re.DOTALL)
         return re.sub(r"\s*<transport_id>storm_shm</transport_id>", "", shipped)
     shipped = re.sub(r"<segment_size>\d+<", f"<segment_size>{size}<", shipped)
-    return re.sub(r"<maxMessageSize>\d+<", f"<maxMessageSize>{size // 2}<", shipped)
+    message = min(size // 2, 8 * 2**20)
+    return re.sub(r"<maxMessageSize>\d+<", f"<maxMessageSize>{message}<", shipped)
 
 
 def _own_folder() -> Path:
