@@ -1,0 +1,144 @@
+"""Running a graph with real, tiny child processes: start, log, restart, give up, and never leave anyone behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from storm_core.errors import SetupError
+from storm_ros.graph import NodeProcess
+from storm_ros.up import Graph, RestartPolicy, StopPolicy
+
+FAST = RestartPolicy(first_delay=0.05, max_delay=0.1, quick=2.0, give_up=3)
+IMPATIENT = StopPolicy(interrupt=1.0, terminate=0.5)
+SLEEP = "print('ready', flush=True)\nimport time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('bye')\n"
+
+
+def graph_of(scripts, lines, **changes):
+    processes = [NodeProcess(name=name, executable=name, nodes=(name,), respawn=changes.pop("respawn", True),
+                             nice=5 if name == "slow" else 0) for name in scripts]
+    options = {"restart": FAST, "stop": IMPATIENT} | changes
+    return Graph(processes, sink=lines.append, command=lambda p: [sys.executable, "-c", scripts[p.name]], **options)
+
+
+def until(condition, timeout=20.0):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        time.sleep(0.02)
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_lines_carry_the_name_and_ctrl_c_ends_every_child():
+    lines = []
+    with graph_of({"one": SLEEP, "two": SLEEP}, lines).running() as handle:
+        until(lambda: {"[one] ready", "[two] ready"} <= set(lines))
+        pids = handle.pids()
+        assert set(pids) == {"one", "two"}
+        assert all(os.getpgid(pid) == pid for pid in pids.values()), "children must have process groups of their own"
+    assert all(gone(pid) for pid in pids.values())
+    assert {"[one] bye", "[two] bye"} <= set(lines), "children must get the chance to clean up"
+
+
+def test_a_child_that_ignores_every_polite_signal_is_killed_and_named():
+    stubborn = "import signal, time\nfor s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_IGN)\n"
+    lines = []
+    with graph_of({"deaf": stubborn + SLEEP}, lines).running() as handle:
+        until(lambda: "[deaf] ready" in lines)
+        pid = handle.pids()["deaf"]
+    assert gone(pid)
+    assert any("killing deaf" in line for line in lines)
+
+
+def test_a_dead_child_is_reported_with_its_exit_and_started_again():
+    lines = []
+    with graph_of({"node": SLEEP}, lines).running() as handle:
+        until(lambda: "[node] ready" in lines)
+        first = handle.pids()["node"]
+        os.kill(first, signal.SIGKILL)
+        until(lambda: lines.count("[node] ready") == 2)
+        assert handle.pids()["node"] != first
+        assert handle.failure is None
+    assert any("node died" in line and "SIGKILL" in line for line in lines)
+
+
+def test_a_child_that_cannot_start_stops_the_graph_with_its_last_words():
+    lines = []
+    scripts = {"bad": "import sys; print('storm: error: unknown parameter x.y'); sys.exit(3)", "good": SLEEP}
+    with graph_of(scripts, lines).running() as handle:
+        assert handle.wait(30.0)
+        with pytest.raises(SetupError, match=r"bad failed 3 times in a row \(exit code 3\): .*unknown parameter x\.y"):
+            handle.check()
+        good = handle.pids()["good"]
+    assert gone(good)
+
+
+def test_a_child_that_ends_for_good_ends_the_graph_only_by_failing():
+    lines = []
+    with graph_of({"replay": "print('done')"}, lines, respawn=False).running() as handle:
+        assert handle.wait(20.0)
+        assert handle.failure is None
+    with graph_of({"replay": "raise SystemExit(2)"}, lines, respawn=False).running() as handle:
+        assert handle.wait(20.0)
+        assert "exit code 2" in handle.failure
+
+
+def test_a_background_child_is_nicer():
+    lines = []
+    with graph_of({"slow": SLEEP, "quick": SLEEP}, lines).running() as handle:
+        until(lambda: lines.count("[slow] ready") + lines.count("[quick] ready") == 2)
+        nice = {name: os.getpriority(os.PRIO_PROCESS, pid) for name, pid in handle.pids().items()}
+    assert nice["slow"] == min(19, nice["quick"] + 5)
+
+
+def test_an_exception_in_the_block_leaves_no_child():
+    lines, pids = [], {}
+    with pytest.raises(RuntimeError, match="boom"):
+        with graph_of({"node": SLEEP}, lines).running() as handle:
+            pids |= handle.pids()
+            raise RuntimeError("boom")
+    assert pids and all(gone(pid) for pid in pids.values())
+
+
+def test_a_program_that_does_not_exist_is_one_clear_error():
+    graph = Graph([NodeProcess(name="x", executable="x", nodes=("x",))], command=lambda p: ["/nonexistent/program"])
+    with pytest.raises(SetupError, match="cannot start x"):
+        with graph.running():
+            pass
+
+
+def test_sigterm_to_storm_up_stops_the_graph(tmp_path):
+    """The command line turns SIGTERM and SIGINT, even where a shell made it ignore SIGINT, into a clean stop."""
+    script = tmp_path / "runner.py"
+    script.write_text(
+        "import sys\n"
+        "from storm_core.cli.up import watch\n"
+        "from storm_ros.graph import NodeProcess\n"
+        "from storm_ros.up import Graph\n"
+        f"child = {SLEEP!r}\n"
+        "print_line = lambda line: print(line, flush=True)\n"
+        "graph = Graph([NodeProcess(name='n', executable='n', nodes=('n',))], sink=print_line,\n"
+        "              command=lambda p: [sys.executable, '-c', 'import os; print(os.getpid());' + child])\n"
+        "sys.exit(watch(graph))\n")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        runner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        try:
+            pid = int(runner.stdout.readline().split()[-1])
+            assert "ready" in runner.stdout.readline()
+            runner.send_signal(number)
+            assert runner.wait(20) == 0
+            assert gone(pid)
+        finally:
+            runner.kill()
+            runner.stdout.close()
