@@ -1,5 +1,6 @@
 """The process environment that rclpy reads when it starts: Fast DDS profile, middleware, log folder."""
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 from storm_ros.resources import share_file
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Name of the profile variable since Fast DDS 3 and before it."""
+"""Name of the profile variable since Fast DDS 3, and before it; the old one makes Fast DDS 3 print a warning."""
 
 FULL_SEGMENT = 64 * 2**20
 """Shared memory per participant in the shipped profile [bytes]."""
@@ -18,6 +19,8 @@ FULL_SEGMENT = 64 * 2**20
 SMALLEST_SEGMENT = 4 * 2**20
 """A segment that still holds two VGA colour images and their depth [bytes]."""
 
+_FAST_DDS_2_DISTROS = ("humble", "iron", "jazzy")
+_JAZZY_RCLPY = 7
 _PARTICIPANTS = 10
 """Processes that share /dev/shm: our nodes, a camera driver, a viewer."""
 
@@ -37,9 +40,7 @@ def prepare_environment(env: MutableMapping[str, str] = os.environ) -> MutableMa
     if "ROS_DISTRO" not in env:
         env.setdefault("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     if uses_fast_dds(env) and not user_profile(env):
-        profile = str(profile_for(shared_memory_size()))
-        for variable in PROFILE_VARIABLES:
-            env[variable] = profile
+        env[PROFILE_VARIABLES[1 if has_fast_dds_2(env) else 0]] = str(profile_for(shared_memory_size()))
     # rcl refuses to start when it can find no folder for its log files.
     if not any(env.get(name) for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR")):
         env["ROS_LOG_DIR"] = str(_own_folder() / "log")
@@ -49,6 +50,16 @@ def prepare_environment(env: MutableMapping[str, str] = os.environ) -> MutableMa
 def uses_fast_dds(env: Mapping[str, str]) -> bool:
     """Whether the middleware is Fast DDS, named or by default."""
     return env.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp").startswith("rmw_fastrtps")
+
+
+def has_fast_dds_2(env: Mapping[str, str]) -> bool:
+    """Whether the middleware dates from before Fast DDS 3: ROS 2 Jazzy and older, from apt or from PyPI."""
+    if "ROS_DISTRO" in env:
+        return env["ROS_DISTRO"] in _FAST_DDS_2_DISTROS
+    try:
+        return int(importlib.metadata.version("ros-rclpy").split(".")[0]) <= _JAZZY_RCLPY
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def user_profile(env: Mapping[str, str]) -> str | None:

@@ -36,7 +36,8 @@ def node_actions(options: GraphOptions) -> list[Action]:
             package=PACKAGE, executable=process.executable, name=name, namespace=process.namespace,
             parameters=[*process.parameter_files, dict(process.parameters)], remappings=list(process.remappings),
             arguments=list(process.arguments), output="screen", emulate_tty=True,
-            prefix=f"nice -n {process.nice}" if process.nice else None,
+            # Read by our executables; a `nice` prefix would also take over the process's name in the log.
+            additional_env={"STORM_NICE": str(process.nice)},
             respawn=process.respawn, respawn_delay=RESPAWN_DELAY))
     return actions
 
