@@ -143,6 +143,8 @@ class Evidence:
       normal: mean cosine between model and measured normals over inliers.
       contour: share of unoccluded contour px with background behind them.
       edge: share of unoccluded contour px with an aligned image edge.
+      seam: length of borders where the measured surface slides from agreeing to contradicting without a step,
+        in square roots of the silhouette area; a real occluder has a step.
       color: correlation (ZNCC) of model and image colour over inliers, in [-1, 1]; nan for uncoloured meshes.
       hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
@@ -157,6 +159,7 @@ class Evidence:
     normal: float = float("nan")
     contour: float = float("nan")
     edge: float = float("nan")
+    seam: float = float("nan")
     color: float = float("nan")
     hue: float = float("nan")
     innovation: float = float("nan")

@@ -21,7 +21,7 @@ HUE_BINS = 6
 
 # Columns of the table the kernel returns.
 (N_MODEL, N_INSIDE, N_INLIER, N_OCCLUDED, N_BEHIND, N_MISSING, SUM_NORMAL, N_NORMAL, RESIDUAL, SUM_SCORE,
- N_CONTOUR, N_BACKGROUND, N_EDGE, ZNCC, HUE, N_MASKED, N_TOUCHING, COLUMNS) = range(18)
+ N_CONTOUR, N_BACKGROUND, N_EDGE, ZNCC, HUE, N_MASKED, N_TOUCHING, N_SMOOTH, COLUMNS) = range(19)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -149,7 +149,41 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
             row[HUE] = overlap
         if with_contour:
             _contour(row, depth[0], face, crop, depth_image, grey, tau, gap, side)
+            _seams(row, depth[0], face, crop, depth_image, tau, side)
     return table
+
+
+@njit(cache=True, fastmath=FAST)
+def _seams(row, depth, face, crop, depth_image, tau, side):  # noqa: ANN001, PLR0913
+    """Count borders between agreeing and contradicting pixels where the measured surface is continuous.
+
+    A real occluder starts with a depth step. A surface that slides smoothly from "agrees" to "in front" or "behind"
+    is another object that the model merely cuts.
+    """
+    h, w = depth_image.shape
+    for v in range(side - 1):
+        for u in range(side - 1):
+            if face[v, u] < 0:
+                continue
+            x = int(np.floor(crop[4] + crop[6] * u + 0.5))
+            y = int(np.floor(crop[5] + crop[6] * v + 0.5))
+            if x < 0 or y < 0 or x >= w or y >= h:
+                continue
+            z = depth_image[y, x]
+            if z <= 0:
+                continue
+            agrees = abs(z - depth[v, u]) <= tau
+            for k in range(2):
+                vv, uu = v + k, u + 1 - k
+                if face[vv, uu] < 0:
+                    continue
+                xx = int(np.floor(crop[4] + crop[6] * uu + 0.5))
+                yy = int(np.floor(crop[5] + crop[6] * vv + 0.5))
+                if xx < 0 or yy < 0 or xx >= w or yy >= h:
+                    continue
+                zz = depth_image[yy, xx]
+                if zz > 0 and agrees != (abs(zz - depth[vv, uu]) <= tau) and abs(zz - z) < 0.7 * tau:
+                    row[N_SMOOTH] += 1
 
 
 @njit(cache=True, fastmath=FAST)
@@ -247,4 +281,5 @@ def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> E
         inside=share(inside, row[N_MODEL]), inlier=share(row[N_INLIER], inside), occluded=share(row[N_OCCLUDED], inside),
         behind=share(row[N_BEHIND], inside), missing=share(row[N_MISSING], inside), residual=float(row[RESIDUAL]),
         normal=share(row[SUM_NORMAL], row[N_NORMAL]), contour=share(row[N_BACKGROUND], row[N_CONTOUR]),
-        edge=share(row[N_EDGE], row[N_CONTOUR]), color=float(row[ZNCC]), hue=float(row[HUE]), innovation=innovation)
+        edge=share(row[N_EDGE], row[N_CONTOUR]),
+        seam=float(row[N_SMOOTH] / np.sqrt(max(row[N_MODEL], 1.0))), color=float(row[ZNCC]), hue=float(row[HUE]), innovation=innovation)

@@ -24,14 +24,19 @@ class FrameFeatures:
 
 
 @njit(cache=True, parallel=True, fastmath=True)
-def _normals(depth, fx, fy, cx, cy, stride, radius, gate):  # noqa: ANN001, PLR0913
-    """Normals by least squares of inverse depth over a window: 1/z = a u + b v + c is exact for a plane."""
+def _normals(depth, fx, fy, cx, cy, stride, radius, gate, box):  # noqa: ANN001, PLR0913
+    """Normals by least squares of inverse depth over a window: 1/z = a u + b v + c is exact for a plane.
+
+    box: (x0, y0, x1, y1) [px], where normals are wanted; 0 elsewhere.
+    """
     h, w = depth.shape
     oh, ow = (h + stride - 1) // stride, (w + stride - 1) // stride
     out = np.zeros((oh, ow, 3), np.float32)
-    for r in prange(oh):
+    q0, q1 = max(0, box[0] // stride), min(ow, box[2] // stride + 1)
+    r0, r1 = max(0, box[1] // stride), min(oh, box[3] // stride + 1)
+    for r in prange(r0, r1):
         v = r * stride
-        for q in range(ow):
+        for q in range(q0, q1):
             u = q * stride
             z = depth[v, u]
             if z <= 0:
@@ -80,5 +85,20 @@ def _normals(depth, fx, fy, cx, cy, stride, radius, gate):  # noqa: ANN001, PLR0
 @lru_cache(maxsize=2)
 def frame_features(frame: Frame) -> FrameFeatures:
     """Features of one frame; remembered for the newest frames, because several stages look at the same one."""
+    return _features(frame, (0, 0, frame.camera.width, frame.camera.height))
+
+
+def region_features(frame: Frame, center_cam: NDArray[np.float64], diameter: float) -> FrameFeatures:
+    """Features around one object only: as `frame_features`, normals unknown outside a square of 1.2 diameters.
+
+    Args:
+      center_cam: (3,) object centre in the camera frame [m], z > 0.
+    """
+    u, v = frame.camera.project(center_cam)
+    reach = 0.6 * diameter * frame.camera.fx / center_cam[2]
+    return _features(frame, (int(u - reach), int(v - reach), int(u + reach) + 1, int(v + reach) + 1))
+
+
+def _features(frame: Frame, box: tuple[int, int, int, int]) -> FrameFeatures:
     c = frame.camera
-    return FrameFeatures(frame, _normals(frame.depth, c.fx, c.fy, c.cx, c.cy, 2, 3, 0.02))
+    return FrameFeatures(frame, _normals(frame.depth, c.fx, c.fy, c.cx, c.cy, 2, 3, 0.02, box))

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from storm_core.evidence.compare import to_evidence
 from storm_core.types import Evidence
 
-FEATURES = ("explained", "behind", "residual", "normal", "contour", "edge", "hue", "color", "occluded", "missing")
+FEATURES = ("explained", "behind", "residual", "normal", "contour", "edge", "seam", "hue", "color", "occluded", "missing", "support")
 
 
 def feature_vector(e: Evidence) -> np.ndarray:
     """The verifier's inputs (len(FEATURES),); nan = unknown.
 
     explained: inlier share of what is neither occluded nor without depth.
+    support: inlier share of everything, saturated at one half: a pose seen nowhere is not a pose.
     """
     known = 1.0 - e.occluded - e.missing
     explained = e.inlier / known if known > 0.02 else float("nan")
-    return np.array([explained, e.behind, e.residual, e.normal, e.contour, e.edge, e.hue, e.color, e.occluded, e.missing])
+    support = min(e.inlier, 0.5)
+    return np.array([explained, e.behind, e.residual, e.normal, e.contour, e.edge, e.seam, e.hue, e.color, e.occluded,
+                     e.missing, support])
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,24 @@ class Verifier:
     weight: tuple[float, ...]
     bias: float
 
-    def log_odds(self, evidence: Evidence) -> float:
+    def terms(self, evidence: Evidence) -> dict[str, float]:
+        """Log-odds each feature adds (negative: doubt); unknown features add nothing."""
         x = feature_vector(evidence)
         terms = np.asarray(self.weight) * (x - np.asarray(self.center))
-        return float(self.bias + np.where(np.isfinite(terms), terms, 0.0).sum())
+        return dict(zip(FEATURES, np.where(np.isfinite(terms), terms, 0.0).tolist(), strict=True))
+
+    def log_odds(self, evidence: Evidence) -> float:
+        return self.bias + sum(self.terms(evidence).values())
+
+    def table_log_odds(self, table: np.ndarray) -> np.ndarray:
+        """Log-odds (N,) of the rows of a comparison table."""
+        return np.array([self.log_odds(to_evidence(row)) for row in table])
 
     def probability(self, evidence: Evidence) -> float:
         """Calibrated probability in [0, 1] that the pose is within 0.1 diameter."""
         return float(1.0 / (1.0 + np.exp(-np.clip(self.log_odds(evidence), -30, 30))))
 
 
-#                       explained behind residual normal contour edge  hue   color occluded missing
-DEFAULT = Verifier(center=(0.80, 0.10, 0.015, 0.75, 0.65, 0.55, 0.55, 0.20, 0.25, 0.2),
-                   weight=(8.0, -8.0, -80., 8.0, 5.0, 3.0, 5.0, 5.0, -3.0, -2.0), bias=0.0)
+#                          explained behind residual normal contour edge seam  hue   color occluded missing support
+DEFAULT = Verifier(center=(0.95, 0.02, 0.010, 0.85, 0.80, 0.65, 1.6, 0.65, 0.12, 0.2, 0.2, 0.5),
+                   weight=(10.0, -12.0, -250., 8.0, 14.0, 3.0, -1.5, 6.0, 5.0, -4.0, -6.0, 12.0), bias=0.0)

@@ -1,23 +1,46 @@
 """Non-maximum suppression of poses."""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 
-def suppress(cam_from_objs: NDArray[np.float64], center: NDArray[np.float64], diameter: float, keep: int, *,
-             distance: float = 0.2, angle_deg: float = 30.0) -> NDArray[np.int64]:
-    """Indices of at most `keep` poses, best first, no two of them closer than both thresholds (diameters, degrees)."""
-    chosen: list[int] = []
-    centers = cam_from_objs[:, :3, :3] @ center + cam_from_objs[:, :3, 3]
-    cos = 1 + 2 * np.cos(np.deg2rad(angle_deg))
-    for i in range(len(cam_from_objs)):
-        if chosen:
-            c = np.array(chosen)
-            near = ((centers[c] - centers[i]) ** 2).sum(-1) < (distance * diameter) ** 2
-            trace = np.einsum("kij,ij->k", cam_from_objs[c, :3, :3], cam_from_objs[i, :3, :3])
-            if (near & (trace > cos)).any():
+@njit(cache=True)
+def _suppress(centers, rotations, keep, distance, trace, quota):  # noqa: ANN001, PLR0913
+    n = centers.shape[0]
+    chosen = np.empty(min(keep, n), np.int64)
+    count = 0
+    for i in range(n):
+        taken, here = False, 0
+        for j in range(count):
+            k = chosen[j]
+            dx, dy, dz = (centers[i, 0] - centers[k, 0], centers[i, 1] - centers[k, 1], centers[i, 2] - centers[k, 2])
+            if dx * dx + dy * dy + dz * dz >= distance * distance:
                 continue
-        chosen.append(i)
-        if len(chosen) == keep:
-            break
-    return np.array(chosen, np.int64)
+            here += 1
+            t = 0.0
+            for a in range(3):
+                for b in range(3):
+                    t += rotations[i, a, b] * rotations[k, a, b]
+            if t > trace or here >= quota:
+                taken = True
+                break
+        if not taken:
+            chosen[count] = i
+            count += 1
+            if count == keep:
+                break
+    return chosen[:count]
+
+
+def suppress(cam_from_objs: NDArray[np.float64], center: NDArray[np.float64], diameter: float, keep: int, *,
+             distance: float = 0.2, angle_deg: float = 30.0, quota: int = 1_000_000) -> NDArray[np.int64]:
+    """Indices of at most `keep` poses, in the given order, no two of them closer than both thresholds.
+
+    Args:
+      cam_from_objs: (N, 4, 4), best first. center: (3,) object centre in the object frame.
+      distance: in diameters, between object centres. quota: largest number of poses kept within `distance`.
+    """
+    rotations = np.ascontiguousarray(cam_from_objs[:, :3, :3])
+    return _suppress(rotations @ center + cam_from_objs[:, :3, 3], rotations, keep, distance * diameter,
+                     1 + 2 * np.cos(np.deg2rad(angle_deg)), quota)

@@ -40,18 +40,16 @@ def best_candidate(features: FrameFeatures, onboarded: Onboarded, poses: NDArray
     if len(poses) == 0:
         return None
     poses, _, _ = refine(features, model, poses, side=40, iterations=config.iterations, gate=(0.25, 0.08))
-    score = scores(compare(features, model, poses, side=40, contour=False))
-    order = np.argsort(-score, kind="stable")
-    poses = poses[order]
+    odds = VERIFIER.table_log_odds(compare(features, model, poses, side=40))
+    poses = poses[np.argsort(-odds, kind="stable")]
     poses = poses[suppress(poses, model.center, model.diameter, 6, distance=0.08, angle_deg=12.0)]
     poses, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
     twins = resolve_twins(features, model, poses, onboarded.shape_symmetries)[:6]
     twins, information, variance = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
     table = compare(features, model, twins, side=96)
-    evidence = [to_evidence(row) for row in table]
-    odds = np.array([VERIFIER.log_odds(e) for e in evidence])
-    best = int(odds.argmax())
-    return Candidate(twins[best], VERIFIER.probability(evidence[best]), evidence[best], information[best], variance[best])
+    best = int(VERIFIER.table_log_odds(table).argmax())
+    evidence = to_evidence(table[best])
+    return Candidate(twins[best], VERIFIER.probability(evidence), evidence, information[best], variance[best])
 
 
 def covariance_at_origin(model: ObjectModel, candidate: Candidate) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import OnboardingConfig, SomConfig
-from storm_core.evidence.compare import compare, scores, to_evidence
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
@@ -14,6 +14,12 @@ from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.som.scan import scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
+
+PLACED = 1200
+"""Template placements ranked by all their pixels."""
+
+CONVINCING = 0.9
+"""Probability above which a cheap search near the last pose ends the search."""
 
 HYPOTHESES = 8
 """Poses handed to registration."""
@@ -31,16 +37,26 @@ class GeometricLocalizer:
         features = frame_features(frame)
         if hint.mask is not None:
             return self._from_mask(frame, object_name, hint.mask)
+        if hint.cam_from_obj is not None:
+            near = self._again(features, onboarded, hint)
+            if near is not None:
+                return near
         poses = self.candidates(features, onboarded, hint)
         if len(poses) == 0:
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE,
                             detail="no template is supported by the depth image")
+        return self._answer(features, onboarded, poses, self._config.uncertain)
+
+    def _answer(self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64],
+                least: float) -> Localization | NotFound:
+        """The verifier's choice among candidates; NotFound below the probability `least`."""
+        frame, object_name = features.frame, onboarded.model.name
         table = compare(features, onboarded.model, poses, side=64)
-        odds = np.array([VERIFIER.log_odds(to_evidence(row)) for row in table])
+        odds = VERIFIER.table_log_odds(table)
         order = np.argsort(-odds, kind="stable")
         best = poses[order[0]]
         probability = VERIFIER.probability(to_evidence(table[order[0]]))
-        if probability < self._config.uncertain:
+        if probability < least:
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.VERIFIER_REJECTED,
                             detail=f"best of {len(poses)} candidates has probability {probability:.2f}",
                             probability=probability)
@@ -50,17 +66,43 @@ class GeometricLocalizer:
         return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=mask,
                             cam_from_objs=poses[order[:HYPOTHESES]], probability=probability)
 
-    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
-        """Refined distinct candidate poses (K, 4, 4), best geometric score first."""
+    def _again(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | None:
+        """The cheap searches when the last pose is known: around that pose, then its rotation anywhere.
+
+        Only a convincing answer counts; anything less is left to the full search.
+        """
+        model = onboarded.model
+        last = hint.cam_from_obj
+        shifts = np.stack(np.meshgrid(*[[-0.25, 0.0, 0.25]] * 3), -1).reshape(-1, 3) * model.diameter
+        poses = np.repeat(last[None], len(shifts), 0)
+        poses[:, :3, 3] += shifts
+        poses, _, _ = refine(features, model, poses, side=40, iterations=8, gate=(0.25, 0.06))
+        found = self._answer(features, onboarded, poses, CONVINCING)
+        if isinstance(found, Localization):
+            return found
+        trace = np.einsum("tij,ij->t", onboarded.templates.rotations, last[:3, :3])
+        near = np.nonzero(trace > 1 + 2 * np.cos(np.deg2rad(45.0)))[0]
+        poses = self.candidates(features, onboarded, hint, near)
+        found = self._answer(features, onboarded, poses, CONVINCING) if len(poses) else None
+        return found if isinstance(found, Localization) else None
+
+    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint,
+                   subset: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Refined distinct candidate poses (K, 4, 4), best first. subset: templates to try (None = all)."""
         model = onboarded.model
         image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, _region(features.frame, hint))
-        poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
-        poses = poses[suppress(poses, model.center, model.diameter, 8 * self._config.max_candidates)]
+        poses, _ = scan(image, onboarded.templates, model.diameter, model.center, subset=subset)
+        poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
             return poses
+        # The scan's sparse points rank well within one place, badly between places: rank anew by all pixels.
+        odds = VERIFIER.table_log_odds(compare(features, model, poses, side=32, tau=0.1 * model.diameter))
+        poses = poses[np.argsort(-odds, kind="stable")]
+        poses = poses[suppress(poses, model.center, model.diameter, 5 * self._config.max_candidates, distance=0.15,
+                               angle_deg=20.0, quota=8)]
         poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
-        score = scores(compare(features, model, poses, side=40, contour=False))
-        poses = poses[np.argsort(-score, kind="stable")]
+        odds = VERIFIER.table_log_odds(compare(features, model, poses, side=40))
+        poses = poses[np.argsort(-odds, kind="stable")]
         poses = poses[suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1,
                                angle_deg=15.0)]
         return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]

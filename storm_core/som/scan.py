@@ -1,7 +1,8 @@
 """Metric seed scan: place every template at every seed pixel, count how many of its points the frame explains.
 
 A seed pixel gives the 3D position of one anchor point, so neither scale nor distance is searched. A template is tried
-only where its anchor's normal agrees with the measured one, and given up early when its first points disagree.
+only where its anchor's normal is near the measured one, is then turned so that both agree exactly (two of the three
+rotational errors of the grid vanish), and is given up early when its first points disagree.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.features import FrameFeatures
-from storm_core.geometry.pose import from_rotation_translation
+from storm_core.geometry.pose import from_rotation_translation, skew
 from storm_core.onboarding.templates import Templates, chroma_of
 
 FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -86,17 +87,30 @@ def dominant_plane(depth: NDArray[np.float32], normal: NDArray[np.float32], came
 
 
 @njit(cache=True, fastmath=FAST)
-def _evaluate(t, px, py, pz, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least):  # noqa: ANN001, PLR0913
-    """Score of template t with its centre at (px, py, pz): mean value of its points, -1 when given up early."""
+def _aligning(a, b, out):  # noqa: ANN001
+    """Smallest rotation that turns unit vector a onto b, into out (3, 3)."""
+    vx, vy, vz = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+    c = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    k = 1.0 / (1.0 + c)
+    out[0, 0], out[0, 1], out[0, 2] = c + k * vx * vx, k * vx * vy - vz, k * vx * vz + vy
+    out[1, 0], out[1, 1], out[1, 2] = k * vx * vy + vz, c + k * vy * vy, k * vy * vz - vx
+    out[2, 0], out[2, 1], out[2, 2] = k * vx * vz - vy, k * vy * vz + vx, c + k * vz * vz
+
+
+@njit(cache=True, fastmath=FAST)
+def _evaluate(t, anchor, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least):  # noqa: ANN001, PLR0913
+    """Score of template t, turned by `turn` about its anchor lying at `seed`; -1 when given up early."""
     h, w = depth.shape
     total = 0.0
     n_points, n_out = points.shape[1], outside.shape[1]
+    ax, ay, az = points[t, anchor, 0], points[t, anchor, 1], points[t, anchor, 2]
     for i in range(n_points):
-        if i == 12 and total < least * 12 - 2.5:
+        if (i == 12 or i == 24) and total < least * i - 2.5:
             return -1.0
-        if i == 24 and total < least * 24 - 2.5:
-            return -1.0
-        x, y, z = px + points[t, i, 0], py + points[t, i, 1], pz + points[t, i, 2]
+        dx, dy, dz = points[t, i, 0] - ax, points[t, i, 1] - ay, points[t, i, 2] - az
+        x = seed[0] + turn[0, 0] * dx + turn[0, 1] * dy + turn[0, 2] * dz
+        y = seed[1] + turn[1, 0] * dx + turn[1, 1] * dy + turn[1, 2] * dz
+        z = seed[2] + turn[2, 0] * dx + turn[2, 1] * dy + turn[2, 2] * dz
         if z < 0.05:
             return -1.0
         u, v = int(cam[0] * x / z + cam[2] + 0.5), int(cam[1] * y / z + cam[3] + 0.5)
@@ -113,15 +127,18 @@ def _evaluate(t, px, py, pz, points, normals, chroma, outside, depth, normal, ch
             total += BEHIND_VALUE
         else:
             value = 1.0 - 0.4 * abs(e) / tau
-            nx, ny, nz = normal[v, u, 0], normal[v, u, 1], normal[v, u, 2]
-            if nz != 0:
-                dot = nx * normals[t, i, 0] + ny * normals[t, i, 1] + nz * normals[t, i, 2]
+            ox, oy, oz = normal[v, u, 0], normal[v, u, 1], normal[v, u, 2]
+            if oz != 0:
+                mx, my, mz = normals[t, i, 0], normals[t, i, 1], normals[t, i, 2]
+                dot = (ox * (turn[0, 0] * mx + turn[0, 1] * my + turn[0, 2] * mz)
+                       + oy * (turn[1, 0] * mx + turn[1, 1] * my + turn[1, 2] * mz)
+                       + oz * (turn[2, 0] * mx + turn[2, 1] * my + turn[2, 2] * mz))
                 value *= min(max((dot - 0.2) / 0.6, 0.0), 1.0)
             else:
                 value *= 0.7
             if not np.isnan(chroma[t, i, 0]):
                 da, db = chroma_image[v, u, 0] - chroma[t, i, 0], chroma_image[v, u, 1] - chroma[t, i, 1]
-                value *= 1.0 - 0.6 * min(np.sqrt(da * da + db * db) / 0.5, 1.0)
+                value *= 1.0 - 0.7 * min(np.sqrt(da * da + db * db) / 0.4, 1.0)
             total += value
     score = total / n_points
     if score < least:
@@ -130,7 +147,12 @@ def _evaluate(t, px, py, pz, points, normals, chroma, outside, depth, normal, ch
     for i in range(n_out):
         if np.isnan(outside[t, i, 0]):
             continue
-        x, y, z = px + outside[t, i, 0], py + outside[t, i, 1], pz + outside[t, i, 2]
+        dx, dy, dz = outside[t, i, 0] - ax, outside[t, i, 1] - ay, outside[t, i, 2] - az
+        x = seed[0] + turn[0, 0] * dx + turn[0, 1] * dy + turn[0, 2] * dz
+        y = seed[1] + turn[1, 0] * dx + turn[1, 1] * dy + turn[1, 2] * dz
+        z = seed[2] + turn[2, 0] * dx + turn[2, 1] * dy + turn[2, 2] * dz
+        if z < 0.05:
+            continue
         u, v = int(cam[0] * x / z + cam[2] + 0.5), int(cam[1] * y / z + cam[3] + 0.5)
         if u < 0 or v < 0 or u >= w or v >= h:
             continue
@@ -148,36 +170,43 @@ def _evaluate(t, px, py, pz, points, normals, chroma, outside, depth, normal, ch
 @njit(cache=True, parallel=True, fastmath=FAST)
 def _scan(seeds, points, normals, chroma, outside, anchors, depth, normal, chroma_image, cam, tau, gap, least,  # noqa: ANN001, PLR0913
           keep):
-    """Best `keep` (score, template, centre) per seed: (S, keep, 5)."""
+    """Best `keep` (score, template, anchor) per seed: (S, keep, 3)."""
     n = seeds.shape[0]
-    best = np.zeros((n, keep, 5))
+    best = np.zeros((n, keep, 3))
     best[:, :, 0] = -1
     for s in prange(n):
         u, v = seeds[s, 0], seeds[s, 1]
-        z = depth[v, u]
-        x, y = (u - cam[2]) / cam[0] * z, (v - cam[3]) / cam[1] * z
-        nx, ny, nz = normal[v, u, 0], normal[v, u, 1], normal[v, u, 2]
+        z = np.float64(depth[v, u])
+        seed = np.empty(3)
+        seed[0], seed[1], seed[2] = (u - cam[2]) / cam[0] * z, (v - cam[3]) / cam[1] * z, z
+        facing = normal[v, u].astype(np.float64)
+        turn = np.empty((3, 3))
         for t in range(points.shape[0]):
             for a in range(anchors.shape[1]):
                 i = anchors[t, a]
-                if nx * normals[t, i, 0] + ny * normals[t, i, 1] + nz * normals[t, i, 2] < 0.85:
+                if facing[0] * normals[t, i, 0] + facing[1] * normals[t, i, 1] + facing[2] * normals[t, i, 2] < 0.87:
                     continue
-                px, py, pz = x - points[t, i, 0], y - points[t, i, 1], z - points[t, i, 2]
-                score = _evaluate(t, px, py, pz, points, normals, chroma, outside, depth, normal, chroma_image, cam,
+                _aligning(normals[t, i], facing, turn)
+                score = _evaluate(t, i, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam,
                                   tau, gap, max(least, best[s, keep - 1, 0]))
                 if score > best[s, keep - 1, 0]:
                     j = keep - 1
                     while j > 0 and best[s, j - 1, 0] < score:
-                        for q in range(5):
+                        for q in range(3):
                             best[s, j, q] = best[s, j - 1, q]
                         j -= 1
-                    best[s, j, 0], best[s, j, 1] = score, t
-                    best[s, j, 2], best[s, j, 3], best[s, j, 4] = px, py, pz
+                    best[s, j, 0], best[s, j, 1], best[s, j, 2] = score, t, i
     return best
 
 
+def _aligning_rotations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smallest rotations (N, 3, 3) turning unit vectors a (N, 3) onto b (N, 3)."""
+    k = skew(np.cross(a, b))
+    return np.eye(3) + k + k @ k / (1 + (a * b).sum(-1))[:, None, None]
+
+
 def scan(image: ScanImage, templates: Templates, diameter: float, center: NDArray[np.float64], *, least: float = 0.35,
-         keep_per_seed: int = 2, subset: NDArray[np.int64] | None = None,
+         keep_per_seed: int = 3, subset: NDArray[np.int64] | None = None,
          ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Candidate poses (K, 4, 4) and scores (K,), best first, before non-maximum suppression.
 
@@ -186,10 +215,19 @@ def scan(image: ScanImage, templates: Templates, diameter: float, center: NDArra
     """
     pick = slice(None) if subset is None else subset
     t = templates
-    best = _scan(image.seeds, t.points[pick], t.normals[pick], t.chroma[pick], t.outside[pick], t.anchors[pick],
-                 image.depth, image.normal, image.chroma, image.camera, max(0.008, 0.08 * diameter),
-                 max(0.012, 0.08 * diameter), least, keep_per_seed).reshape(-1, 5)
-    best = best[best[:, 0] > 0]
-    best = best[np.argsort(-best[:, 0], kind="stable")]
-    rotations = t.rotations[pick][best[:, 1].astype(int)]
-    return from_rotation_translation(rotations, best[:, 2:] - rotations @ center), best[:, 0]
+    points, normals = t.points[pick], t.normals[pick]
+    best = _scan(image.seeds, points, normals, t.chroma[pick], t.outside[pick], t.anchors[pick], image.depth, image.normal,
+                 image.chroma, image.camera, max(0.008, 0.07 * diameter), max(0.012, 0.08 * diameter), least,
+                 keep_per_seed)
+    seed = np.repeat(np.arange(len(image.seeds)), keep_per_seed)
+    best = best.reshape(-1, 3)
+    order = np.argsort(-best[:, 0], kind="stable")[: int((best[:, 0] > 0).sum())]
+    best, seed = best[order], image.seeds[seed[order]]
+    template, anchor = best[:, 1].astype(int), best[:, 2].astype(int)
+    turn = _aligning_rotations(normals[template, anchor].astype(float), image.normal[seed[:, 1], seed[:, 0]].astype(float))
+    rotations = turn @ t.rotations[pick][template]
+    z = image.depth[seed[:, 1], seed[:, 0]].astype(float)
+    c = image.camera
+    xyz = np.stack([(seed[:, 0] - c[2]) / c[0] * z, (seed[:, 1] - c[3]) / c[1] * z, z], -1)
+    origin = xyz - (turn @ points[template, anchor].astype(float)[..., None])[..., 0] - rotations @ center
+    return from_rotation_translation(rotations, origin), best[:, 0]

@@ -1,0 +1,80 @@
+"""TOM, default backend: judges a tracked pose by render-and-compare evidence, over time.
+
+Occlusion, lost depth and a frozen stream are not failures of the pose and get verdicts of their own. What remains is a
+sequential test: the log-odds of "right" are accumulated with a forgetting factor, so that one bad frame (blur) does not
+end a track and three of them do.
+"""
+
+import numpy as np
+
+from storm_core.config import MonitorConfig
+from storm_core.evidence.compare import compare, to_evidence
+from storm_core.evidence.features import region_features
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.monitor.freeze import FreezeDetector
+from storm_core.types import Evidence, Frame, Judgement, Reason, Track, Verdict
+
+PRIOR_LOG_ODDS = 2.0
+"""A pose tracked from a right pose is right far more often than a pose found anywhere in the picture."""
+
+FORGET = 0.5
+"""Share of the previous frames' log-odds that is kept."""
+
+
+class EvidenceMonitor:
+    """The default Monitor. Keeps one number per object: the accumulated log-odds."""
+
+    def __init__(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
+        self._models = models
+        self._config = config
+        self._odds: dict[str, float] = {}
+        self._freeze = FreezeDetector(config.freeze_frames)
+
+    def reset(self, object_name: str) -> None:
+        self._odds.pop(object_name, None)
+
+    def judge(self, frame: Frame, track: Track) -> Judgement:
+        model = self._models[track.object_name]
+        center = track.cam_from_obj[:3, :3] @ model.center + track.cam_from_obj[:3, 3]
+        if center[2] <= 0.02:
+            return self._judgement(track, Verdict.LOST, 0.0, Reason.OUT_OF_VIEW, Evidence(inside=0.0))
+        features = region_features(frame, center, model.diameter)
+        evidence = to_evidence(compare(features, model, track.cam_from_obj[None], side=64)[0], track.innovation)
+        if self._freeze.frozen(frame):
+            return self._judgement(track, Verdict.FROZEN_INPUT, float("nan"), Reason.FROZEN_INPUT, evidence)
+        seen = evidence.inside if np.isfinite(evidence.inside) else 0.0
+        if seen < self._config.min_visible:
+            return self._judgement(track, Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW, evidence)
+        now = np.clip(VERIFIER.log_odds(evidence) + PRIOR_LOG_ODDS, -8.0, 8.0)
+        odds = float(now + FORGET * self._odds.get(track.object_name, now))
+        self._odds[track.object_name] = odds
+        probability = float(1 / (1 + np.exp(-odds)))
+        if seen * (1.0 - evidence.occluded) < self._config.min_visible:
+            return self._judgement(track, Verdict.OCCLUDED, probability, Reason.OCCLUDED, evidence)
+        if evidence.missing > 0.7:
+            return self._judgement(track, Verdict.DEGRADED, probability, Reason.NO_DEPTH, evidence)
+        if probability >= self._config.healthy:
+            return self._judgement(track, Verdict.HEALTHY, probability, Reason.CONFIRMED, evidence)
+        verdict = Verdict.LOST
+        if evidence.inlier < 0.35 and evidence.behind < 0.1 and evidence.occluded > 0.4:
+            verdict = Verdict.OCCLUDED
+        return self._judgement(track, verdict, probability, _strongest_doubt(evidence), evidence)
+
+    def _judgement(self, track: Track, verdict: Verdict, probability: float, reason: Reason,
+                   evidence: Evidence) -> Judgement:
+        return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns, verdict=verdict,
+                         probability=probability, reason=reason, evidence=evidence)
+
+
+def _strongest_doubt(evidence: Evidence) -> Reason:
+    """The reason that took the most log-odds away."""
+    terms = VERIFIER.terms(evidence)
+    groups = {
+        Reason.DEPTH_DISAGREES: ("explained", "behind", "residual", "normal", "seam", "support"),
+        Reason.CONTOUR_DISAGREES: ("contour", "edge"),
+        Reason.COLOR_DISAGREES: ("hue", "color"),
+        Reason.OCCLUDED: ("occluded",),
+        Reason.NO_DEPTH: ("missing",),
+    }
+    return min(groups, key=lambda reason: sum(terms[name] for name in groups[reason]))

@@ -1,0 +1,154 @@
+"""The offline pipeline: the same stages and the same state machine as the nodes, in lock-step with the frames."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import RecoveryConfig
+from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, Tracker
+from storm_core.recovery.machine import (
+    Action,
+    Event,
+    FrameArrived,
+    Judged,
+    ObjectState,
+    RegisterDone,
+    SearchDone,
+    TrackLost,
+    step,
+)
+from storm_core.types import (
+    Evidence,
+    Frame,
+    Hint,
+    Judgement,
+    Localization,
+    ObjectOutput,
+    Reason,
+    Registration,
+    StepOutput,
+    Track,
+    Transition,
+)
+
+COAST_GROWTH = 4.0
+"""Factor by which the covariance of a coasting pose is published larger than the tracker's own."""
+
+
+@dataclass
+class _Object:
+    """What the pipeline remembers about one object between frames."""
+
+    state: ObjectState = field(default_factory=ObjectState)
+    pending: list[Action] = field(default_factory=list)
+    last_pose: NDArray[np.float64] | None = None
+    track: Track | None = None
+    judgement: Judgement | None = None
+    localization: Localization | None = None
+
+
+class Pipeline:
+    """step(frame) -> StepOutput. One instance per recording; frames in order of their stamps."""
+
+    def __init__(self, names: tuple[str, ...], localizer: Localizer, registrar: Registrar, tracker: Tracker,
+                 monitor: Monitor, refiner: ScoreRefiner | None, config: RecoveryConfig) -> None:
+        self._objects = {name: _Object() for name in names}
+        self._localizer, self._registrar, self._tracker = localizer, registrar, tracker
+        self._monitor, self._refiner, self._config = monitor, refiner, config
+        self._transitions: list[Transition] = []
+        self._ms: dict[str, float] = defaultdict(float)
+
+    def step(self, frame: Frame) -> StepOutput:
+        """Advance all objects by one frame."""
+        self._transitions, self._ms = [], defaultdict(float)
+        with self._timed("total"):
+            for name, item in self._objects.items():
+                item.track = item.judgement = None
+                self._event(name, FrameArrived(stamp_ns=frame.stamp_ns))
+            self._follow(frame)
+            for name, item in self._objects.items():
+                actions, item.pending = item.pending, []
+                for action in actions:
+                    self._act(name, action, frame)
+        return StepOutput(stamp_ns=frame.stamp_ns, objects=tuple(self._output(n, frame) for n in self._objects),
+                          transitions=tuple(self._transitions), stage_ms=dict(self._ms))
+
+    def _follow(self, frame: Frame) -> None:
+        """Track every object under way, judge every tracked pose."""
+        with self._timed("track"):
+            tracked = self._tracker.track(frame)
+        for name, result in tracked.items():
+            item = self._objects[name]
+            if isinstance(result, Track):
+                with self._timed("monitor"):
+                    item.judgement = self._monitor.judge(frame, result)
+                item.track = result
+                self._event(name, Judged(stamp_ns=frame.stamp_ns, epoch=item.state.epoch,
+                                         verdict=item.judgement.verdict, reason=item.judgement.reason))
+                if item.state.trusted:
+                    item.last_pose = result.cam_from_obj
+            else:
+                self._event(name, TrackLost(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, reason=result.reason))
+
+    def _act(self, name: str, action: Action, frame: Frame) -> None:
+        item = self._objects[name]
+        if action is Action.STOP_TRACKING:
+            self._tracker.stop(name)
+        elif action is Action.SEARCH:
+            with self._timed("localize"):
+                found = self._localizer.localize(frame, name, Hint(cam_from_obj=item.last_pose))
+            ok = isinstance(found, Localization)
+            item.localization = found if ok else None
+            self._event(name, SearchDone(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, found=ok,
+                                         reason=Reason.FOUND if ok else found.reason))
+            # A successful search asks for registration in the same frame; a failed one for a search in the next.
+            if Action.REGISTER in item.pending:
+                item.pending.remove(Action.REGISTER)
+                self._register(name, frame)
+
+    def _register(self, name: str, frame: Frame) -> None:
+        item = self._objects[name]
+        assert item.localization is not None
+        with self._timed("register"):
+            result = self._registrar.register(frame, item.localization)
+        ok = isinstance(result, Registration)
+        if ok:
+            if self._refiner is not None:
+                with self._timed("refine"):
+                    result = self._refiner.refine(frame, result).registration
+            self._monitor.reset(name)
+            self._tracker.start(frame, result)
+        self._event(name, RegisterDone(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, registered=ok,
+                                       reason=Reason.REGISTERED if ok else result.reason))
+
+    def _event(self, name: str, event: Event) -> None:
+        item = self._objects[name]
+        before = item.state
+        item.state, actions = step(before, event, self._config)
+        if item.state.state is not before.state:
+            self._transitions.append(Transition(object_name=name, stamp_ns=event.stamp_ns, before=before.state.value,
+                                                after=item.state.state.value, reason=item.state.reason))
+        item.pending.extend(actions)
+
+    def _output(self, name: str, frame: Frame) -> ObjectOutput:
+        item = self._objects[name]
+        publish = item.track is not None and (item.state.trusted or item.state.coasting)
+        growth = COAST_GROWTH if item.state.coasting else 1.0
+        return ObjectOutput(
+            object_name=name, stamp_ns=frame.stamp_ns, state=item.state.state.value, reason=item.state.reason,
+            cam_from_obj=item.track.cam_from_obj if publish else None,
+            covariance=growth * item.track.covariance if publish else None,
+            probability=item.judgement.probability if item.judgement else 0.0,
+            trusted=publish and item.state.trusted, coasting=publish and item.state.coasting,
+            evidence=item.judgement.evidence if item.judgement else Evidence())
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._ms[stage] += (time.perf_counter() - start) * 1e3
