@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storm_core.evidence.features import FrameFeatures
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.rendering.raster import raster_one, shade_batch
+from storm_core.rendering.raster import raster_one, shade_pixel
 from storm_core.types import Evidence
 
 FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
@@ -72,13 +72,12 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
         inv = np.zeros((side, side), np.float32)
         face = np.full((side, side), -1, np.int32)
         raster_one(vertices, faces, poses[k], crop[:4], inv, face, two_sided)
-        depth = np.zeros((1, side, side), np.float32)
+        depth = np.zeros((side, side), np.float32)
         for v in range(side):
             for u in range(side):
                 if face[v, u] >= 0:
-                    depth[0, v, u] = 1.0 / inv[v, u]
-        normal, color = shade_batch(vertices, faces, colors, poses[k:k + 1], crop[:4].reshape(1, 4), depth,
-                                    face.reshape(1, side, side))
+                    depth[v, u] = 1.0 / inv[v, u]
+        normal, color = np.zeros(3), np.zeros(3)
         row = table[k]
         errors = np.empty(side * side, np.float32)
         n_err = 0
@@ -100,7 +99,7 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                 if zo <= 0:
                     row[N_MISSING] += 1
                     continue
-                e = zo - depth[0, v, u]
+                e = zo - depth[v, u]
                 if e < -tau:
                     row[N_OCCLUDED] += 1
                     continue
@@ -111,9 +110,10 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                 errors[n_err] = abs(e)
                 n_err += 1
                 nx, ny, nz = normal_image[y // 2, x // 2, 0], normal_image[y // 2, x // 2, 1], normal_image[y // 2, x // 2, 2]
+                shade_pixel(vertices, faces, colors, poses[k], crop, u, v, depth[v, u], face[v, u], normal, color)
                 agree = 0.7
                 if nx != 0 or ny != 0 or nz != 0:
-                    dot = nx * normal[0, v, u, 0] + ny * normal[0, v, u, 1] + nz * normal[0, v, u, 2]
+                    dot = nx * normal[0] + ny * normal[1] + nz * normal[2]
                     row[SUM_NORMAL] += dot
                     row[N_NORMAL] += 1
                     agree = min(max((dot - 0.3) / 0.6, 0.0), 1.0)
@@ -121,14 +121,14 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                 if colored:
                     cn += 1
                     for ch in range(3):
-                        a = np.log(np.float64(color[0, v, u, ch]) + 16.0)
+                        a = np.log(color[ch] + 16.0)
                         b = np.log(np.float64(rgb[y, x, ch]) + 16.0)
                         sm[ch] += a
                         so[ch] += b
                         smm += a * a
                         soo += b * b
                         smo += a * b
-                    bm = _chroma_bin(np.float64(color[0, v, u, 0]), np.float64(color[0, v, u, 1]), np.float64(color[0, v, u, 2]))
+                    bm = _chroma_bin(color[0], color[1], color[2])
                     bo = _chroma_bin(np.float64(rgb[y, x, 0]), np.float64(rgb[y, x, 1]), np.float64(rgb[y, x, 2]))
                     if bm >= 0:
                         hist_m[bm] += 1
@@ -148,8 +148,8 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                 overlap += min(hist_m[b] / tm, hist_o[b] / to)
             row[HUE] = overlap
         if with_contour:
-            _contour(row, depth[0], face, crop, depth_image, grey, tau, gap, side)
-            _seams(row, depth[0], face, crop, depth_image, tau, side)
+            _contour(row, depth, face, crop, depth_image, grey, tau, gap, side)
+            _seams(row, depth, face, crop, depth_image, tau, side)
     return table
 
 

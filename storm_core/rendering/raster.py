@@ -93,6 +93,38 @@ def raster_batch(vertices, faces, poses, cams, height, width, two_sided):  # noq
     return depth, face
 
 
+@njit(cache=True, fastmath=True)
+def shade_pixel(vertices, faces, colors, p, cam, u, v, z, f, normal, color):  # noqa: ANN001, PLR0913
+    """Unit camera-frame normal (3,) facing the camera and colour (3,) of face f at pixel (u, v), depth z; False when
+    the face is degenerate. Colours are barycentric in the object frame; colors may be empty."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    e1x, e1y, e1z = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    e2x, e2y, e2z = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+    nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
+    sq = nx * nx + ny * ny + nz * nz
+    length = np.sqrt(sq)
+    if length == 0:
+        return False
+    xc, yc = (u - cam[2]) / cam[0] * z, (v - cam[3]) / cam[1] * z
+    mx = (p[0, 0] * nx + p[0, 1] * ny + p[0, 2] * nz) / length
+    my = (p[1, 0] * nx + p[1, 1] * ny + p[1, 2] * nz) / length
+    mz = (p[2, 0] * nx + p[2, 1] * ny + p[2, 2] * nz) / length
+    s = -1.0 if mx * xc + my * yc + mz * z > 0 else 1.0
+    normal[0], normal[1], normal[2] = s * mx, s * my, s * mz
+    if colors.shape[0] > 0:
+        tx, ty, tz = xc - p[0, 3], yc - p[1, 3], z - p[2, 3]
+        ox = p[0, 0] * tx + p[1, 0] * ty + p[2, 0] * tz - vertices[a, 0]
+        oy = p[0, 1] * tx + p[1, 1] * ty + p[2, 1] * tz - vertices[a, 1]
+        oz = p[0, 2] * tx + p[1, 2] * ty + p[2, 2] * tz - vertices[a, 2]
+        b1 = ((oy * e2z - oz * e2y) * nx + (oz * e2x - ox * e2z) * ny + (ox * e2y - oy * e2x) * nz) / sq
+        b2 = ((e1y * oz - e1z * oy) * nx + (e1z * ox - e1x * oz) * ny + (e1x * oy - e1y * ox) * nz) / sq
+        b1, b2 = min(max(b1, 0.0), 1.0), min(max(b2, 0.0), 1.0)
+        b0 = max(0.0, 1.0 - b1 - b2)
+        for ch in range(3):
+            color[ch] = b0 * colors[a, ch] + b1 * colors[b, ch] + b2 * colors[c, ch]
+    return True
+
+
 @njit(cache=True, parallel=True, fastmath=True)
 def shade_batch(vertices, faces, colors, poses, cams, depth, face):  # noqa: ANN001, PLR0913
     """Camera-frame face normals (N, h, w, 3) and colours (N, h, w, 3) of rasterised pixels."""
@@ -101,42 +133,16 @@ def shade_batch(vertices, faces, colors, poses, cams, depth, face):  # noqa: ANN
     colored = colors.shape[0] > 0
     color = np.zeros((n, height, width, 3) if colored else (0, 0, 0, 3), np.uint8)
     for k in prange(n):
-        p, cam = poses[k], cams[k]
+        nn, cc = np.zeros(3), np.zeros(3)
         for v in range(height):
             for u in range(width):
                 f = face[k, v, u]
-                if f < 0:
+                if f < 0 or not shade_pixel(vertices, faces, colors, poses[k], cams[k], u, v, depth[k, v, u], f, nn, cc):
                     continue
-                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1],
-                                 vertices[b, 2] - vertices[a, 2])
-                e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1],
-                                 vertices[c, 2] - vertices[a, 2])
-                nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
-                sq = nx * nx + ny * ny + nz * nz
-                length = np.sqrt(sq)
-                if length == 0:
-                    continue
-                z = depth[k, v, u]
-                xc, yc = (u - cam[2]) / cam[0] * z, (v - cam[3]) / cam[1] * z
-                mx = (p[0, 0] * nx + p[0, 1] * ny + p[0, 2] * nz) / length
-                my = (p[1, 0] * nx + p[1, 1] * ny + p[1, 2] * nz) / length
-                mz = (p[2, 0] * nx + p[2, 1] * ny + p[2, 2] * nz) / length
-                s = -1.0 if mx * xc + my * yc + mz * z > 0 else 1.0
-                normal[k, v, u, 0], normal[k, v, u, 1], normal[k, v, u, 2] = s * mx, s * my, s * mz
-                if colored:
-                    # Object-frame point of the pixel, then its barycentrics in the triangle's plane.
-                    tx, ty, tz = xc - p[0, 3], yc - p[1, 3], z - p[2, 3]
-                    ox = p[0, 0] * tx + p[1, 0] * ty + p[2, 0] * tz - vertices[a, 0]
-                    oy = p[0, 1] * tx + p[1, 1] * ty + p[2, 1] * tz - vertices[a, 1]
-                    oz = p[0, 2] * tx + p[1, 2] * ty + p[2, 2] * tz - vertices[a, 2]
-                    b1 = ((oy * e2z - oz * e2y) * nx + (oz * e2x - ox * e2z) * ny + (ox * e2y - oy * e2x) * nz) / sq
-                    b2 = ((e1y * oz - e1z * oy) * nx + (e1z * ox - e1x * oz) * ny + (e1x * oy - e1y * ox) * nz) / sq
-                    b1, b2 = min(max(b1, 0.0), 1.0), min(max(b2, 0.0), 1.0)
-                    b0 = max(0.0, 1.0 - b1 - b2)
-                    for ch in range(3):
-                        value = b0 * colors[a, ch] + b1 * colors[b, ch] + b2 * colors[c, ch]
-                        color[k, v, u, ch] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+                for ch in range(3):
+                    normal[k, v, u, ch] = nn[ch]
+                    if colored:
+                        color[k, v, u, ch] = np.uint8(min(max(cc[ch] + 0.5, 0.0), 255.0))
     return normal, color
 
 
