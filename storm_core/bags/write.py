@@ -1,0 +1,183 @@
+"""Write RGB-D recordings, their ground truth and STORM's outputs as rosbag2 (mcap or sqlite3)."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2.errors import WriterError
+from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
+
+from storm_core.errors import DatasetError
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.types import Frame, ObjectOutput, StepOutput
+
+IMAGE_TOPIC = "/camera/color/image_raw"
+DEPTH_TOPIC = "/camera/aligned_depth_to_color/image_raw"
+INFO_TOPIC = "/camera/color/camera_info"
+TRUTH_PREFIX = "/ground_truth/"
+POSE_TOPIC = "/object_pose/{name}/pose"
+STATUS_TOPIC = "/object_pose/status"
+STORAGES = ("mcap", "sqlite3")
+
+
+class BagWriter:
+    """A rosbag2 recording under construction; used as a context manager.
+
+    The bag is built beside its final place and moved there at the end; an exception leaves nothing behind.
+
+        with BagWriter(path) as bag:
+            bag.frame(frame)
+            bag.truth("cube", frame.stamp_ns, cam_from_obj, frame.frame_id)
+
+    Attributes:
+      path: folder of the finished bag; must not exist yet.
+    """
+
+    def __init__(self, path: Path | str, *, storage: str = "mcap", compress: bool = True) -> None:
+        """Args:
+          storage: `mcap` or `sqlite3`.
+          compress: zstd; inside the file for mcap (plays directly), message by message for sqlite3.
+        """
+        if storage not in STORAGES:
+            raise DatasetError(f"bag storage must be one of {', '.join(STORAGES)}, got {storage!r}")
+        self.path = Path(path)
+        if self.path.exists():
+            raise DatasetError(f"{self.path} exists already; remove it or choose another name for the bag")
+        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        self._storage, self._compress = storage, compress
+        self._types = get_typestore(Stores.ROS2_HUMBLE)
+        self._connections: dict[str, Any] = {}
+        self._writer: Writer | None = None
+
+    def __enter__(self) -> "BagWriter":
+        try:
+            if self._partial.exists():
+                shutil.rmtree(self._partial)
+            # rosbags names the data file after its folder, so the folder inside carries the final name already.
+            self._writer = Writer(self._partial / self.path.name, version=9,
+                                  storage_plugin=StoragePlugin[self._storage.upper()])
+            if self._compress:
+                mode = CompressionMode.STORAGE if self._storage == "mcap" else CompressionMode.MESSAGE
+                self._writer.set_compression(mode, CompressionFormat.ZSTD)
+            self._writer.open()
+        except (OSError, WriterError) as error:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise DatasetError(f"cannot write a bag to {self.path}: {error}; choose a writable folder") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        assert self._writer is not None
+        try:
+            self._writer.close()
+            if kind is None:
+                (self._partial / self.path.name).rename(self.path)
+        except OSError as failure:
+            raise DatasetError(f"cannot finish the bag {self.path}: {failure}; is the disk full?") from failure
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def frame(self, frame: Frame, *, depth_unit: str = "mm") -> None:
+        """Write colour, aligned depth (`mm`: 16UC1, `m`: 32FC1) and camera_info of one frame."""
+        header = self._header(frame.stamp_ns, frame.frame_id)
+        self.message(IMAGE_TOPIC, frame.stamp_ns, self._image(header, frame.rgb, "rgb8"))
+        if depth_unit == "mm":
+            depth = np.clip(np.round(frame.depth * 1e3), 0, 65535).astype(np.uint16)
+            self.message(DEPTH_TOPIC, frame.stamp_ns, self._image(header, depth, "16UC1"))
+        else:
+            self.message(DEPTH_TOPIC, frame.stamp_ns, self._image(header, frame.depth, "32FC1"))
+        self.message(INFO_TOPIC, frame.stamp_ns, self._camera_info(header, frame.camera))
+
+    def truth(self, object_name: str, stamp_ns: int, cam_from_obj: NDArray[np.float64], frame_id: str) -> None:
+        """Write one ground-truth pose to /ground_truth/<object>."""
+        types = self._types.types
+        self.message(TRUTH_PREFIX + topic_name(object_name), stamp_ns, types["geometry_msgs/msg/PoseStamped"](
+            self._header(stamp_ns, frame_id), self._pose(cam_from_obj)))
+
+    def output(self, output: StepOutput, frame_id: str) -> None:
+        """Write what was published for one frame: trusted or coasting poses, and the status of every object."""
+        types = self._types.types
+        for item in output.objects:
+            if item.cam_from_obj is not None:
+                covariance = np.zeros((6, 6)) if item.covariance is None else item.covariance
+                pose = types["geometry_msgs/msg/PoseWithCovariance"](
+                    self._pose(item.cam_from_obj), np.asarray(covariance, np.float64).reshape(36))
+                self.message(POSE_TOPIC.format(name=topic_name(item.object_name)), output.stamp_ns,
+                             types["geometry_msgs/msg/PoseWithCovarianceStamped"](
+                                 self._header(output.stamp_ns, frame_id), pose))
+        status = [self._status(item) for item in output.objects]
+        self.message(STATUS_TOPIC, output.stamp_ns, types["diagnostic_msgs/msg/DiagnosticArray"](
+            self._header(output.stamp_ns, frame_id), status))
+
+    def message(self, topic: str, stamp_ns: int, message: Any) -> None:
+        """Write any message of the typestore."""
+        assert self._writer is not None, "use BagWriter as a context manager"
+        kind = message.__msgtype__
+        try:
+            if topic not in self._connections:
+                self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._types)
+            self._writer.write(self._connections[topic], stamp_ns, self._types.serialize_cdr(message, kind))
+        except OSError as error:
+            raise DatasetError(f"cannot write to the bag {self.path}: {error}; is the disk full?") from error
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        types = self._types.types
+        sec, nanosec = divmod(stamp_ns, 10**9)
+        return types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](sec, nanosec), frame_id)
+
+    def _image(self, header: Any, pixels: NDArray[Any], encoding: str) -> Any:
+        data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
+        h, w = pixels.shape[:2]
+        return self._types.types["sensor_msgs/msg/Image"](header, h, w, encoding, 0, data.size // h, data)
+
+    def _camera_info(self, header: Any, camera: PinholeCamera) -> Any:
+        types = self._types.types
+        roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+        projection = np.hstack([camera.matrix, np.zeros((3, 1))])
+        return types["sensor_msgs/msg/CameraInfo"](
+            header, camera.height, camera.width, "plumb_bob", np.zeros(5), camera.matrix.reshape(9),
+            np.eye(3).reshape(9), projection.reshape(12), 0, 0, roi)
+
+    def _pose(self, pose: NDArray[np.float64]) -> Any:
+        types = self._types.types
+        x, y, z, w = (float(q) for q in Rotation.from_matrix(pose[:3, :3]).as_quat())
+        return types["geometry_msgs/msg/Pose"](
+            types["geometry_msgs/msg/Point"](*(float(t) for t in pose[:3, 3])),
+            types["geometry_msgs/msg/Quaternion"](x, y, z, w))
+
+    def _status(self, item: ObjectOutput) -> Any:
+        types = self._types.types
+        values = {"state": item.state, "reason": item.reason.value, "probability": f"{item.probability:.4f}",
+                  "trusted": str(item.trusted).lower(), "coasting": str(item.coasting).lower()}
+        values |= {name: f"{value:.4f}" for name, value in item.evidence.as_dict().items()}
+        pairs = [types["diagnostic_msgs/msg/KeyValue"](key, value) for key, value in values.items()]
+        level = 0 if item.trusted else 1
+        return types["diagnostic_msgs/msg/DiagnosticStatus"](
+            level, item.object_name, f"{item.state}: {item.reason.value}", item.object_name, pairs)
+
+
+def topic_name(object_name: str) -> str:
+    """An object name as a ROS topic segment: `1` -> `obj_1`, `soup can` -> `soup_can`."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in object_name)
+    return text if text[:1].isalpha() else f"obj_{text}"
+
+
+def write_recording(path: Path | str, frames: Iterable[Frame], truths: Mapping[str, Mapping[int, NDArray[np.float64]]],
+                    *, storage: str = "mcap") -> None:
+    """A whole recording with its ground truth.
+
+    Args:
+      truths: object name -> {stamp_ns: cam_from_obj (4, 4) [m]}; a frame without an entry gets no ground truth.
+    """
+    with BagWriter(path, storage=storage) as bag:
+        for frame in frames:
+            bag.frame(frame)
+            for name, poses in truths.items():
+                if frame.stamp_ns in poses:
+                    bag.truth(name, frame.stamp_ns, poses[frame.stamp_ns], frame.frame_id)
