@@ -1,6 +1,7 @@
 """ObjectModel: a CAD model in metres, checked at load."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,12 @@ class ObjectModel:
     sha256: str
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def center(self) -> NDArray[np.float64]:
         """Centre of the bounding box [m], (3,)."""
         return (self.vertices.min(0).astype(float) + self.vertices.max(0)) / 2
 
-    @property
+    @cached_property
     def size(self) -> NDArray[np.float64]:
         """Bounding box edge lengths [m], (3,)."""
         return self.vertices.max(0).astype(float) - self.vertices.min(0)

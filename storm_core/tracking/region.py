@@ -1,0 +1,172 @@
+"""Region modality: correspondence lines across the silhouette, smoothed-step posteriors of the contour distance.
+
+After the region trackers SRT3D and ICG (Stoiber et al.): along each line, pixels vote for object or background by colour;
+the probability that the contour lies at distance d from its predicted place is the product over the line's segments of
+h_f(r - d) p_f + h_b(r - d) p_b, with smoothed steps h that leave room for wrong colours. Its mean and variance make one
+Gauss-Newton residual per line.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from storm_core.tracking.histogram import color_bin
+from storm_core.tracking.sparse_model import SparseView
+from storm_core.types import Frame
+
+FUNCTION_LENGTH, DISTANCE_COUNT = 8, 12
+SEGMENTS = FUNCTION_LENGTH + DISTANCE_COUNT - 1
+"""Segments of one line, in units of the scale; contour distances are tried at the 12 middle borders."""
+
+AMPLITUDE, SLOPE = 0.43, 0.5
+SIGMA_FLOOR = 0.6
+"""Standard deviation of a line's contour distance [px] however sharp its posterior: blur, mesh and calibration errors."""
+
+# Columns of the table of lines.
+DISTANCE, VARIANCE, USED, OCCLUDED, CONTRAST, COLUMNS = range(6)
+
+
+def step_table() -> NDArray[np.float64]:
+    """Smoothed foreground step h_f(r_k - d_j), (SEGMENTS, DISTANCE_COUNT), in units of segments."""
+    r = np.arange(SEGMENTS) - (SEGMENTS - 1) / 2
+    d = np.arange(DISTANCE_COUNT) - (DISTANCE_COUNT - 1) / 2
+    return 0.5 - AMPLITUDE * np.tanh((r[:, None] - d) / (2 * SLOPE))
+
+
+STEP = step_table()
+
+
+@njit(cache=True)
+def nearest_around(depth_image, x, y, reach):  # noqa: ANN001
+    """Smallest measured depth of a plus-shaped neighbourhood [m]; 0 = none measured."""
+    h, w = depth_image.shape
+    best = 0.0
+    for k in range(5):
+        xx = x + (reach if k == 1 else -reach if k == 2 else 0)
+        yy = y + (reach if k == 3 else -reach if k == 4 else 0)
+        if xx < 0 or yy < 0 or xx >= w or yy >= h:
+            continue
+        z = depth_image[yy, xx]
+        if z > 0 and (best == 0.0 or z < best):
+            best = z
+    return best
+
+
+@njit(cache=True)
+def line_posterior(likelihood, step, out):  # noqa: ANN001
+    """Mean and variance of the contour distance [segments] from foreground probabilities (SEGMENTS,) into out[0:2]."""
+    count = step.shape[1]
+    total, mean, square = 0.0, 0.0, 0.0
+    for j in range(count):
+        p = 1.0
+        for k in range(step.shape[0]):
+            p *= 2.0 * (step[k, j] * likelihood[k] + (1.0 - step[k, j]) * (1.0 - likelihood[k]))
+        d = j - (count - 1) / 2
+        total += p
+        mean += p * d
+        square += p * d * d
+    mean /= total
+    out[0] = mean
+    out[1] = square / total - mean * mean
+
+
+@njit(cache=True)
+def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, posterior, step, scale, gap, behind):  # noqa: ANN001, PLR0913, PLR0915
+    """Table (L, COLUMNS) of line measurements at a pose, and geometry (L, 7): image point, image normal, camera point.
+
+    scale: segment length [px]. gap: a measurement this much in front of the contour occludes the line [m].
+    behind: a pixel measured this much behind the contour is background whatever its colour [m].
+    """
+    n = points.shape[0]
+    h, w = depth_image.shape
+    table, geometry = np.zeros((n, COLUMNS)), np.zeros((n, 7))
+    segments = step.shape[0]
+    p = np.empty(segments)
+    moments = np.empty(2)
+    for i in range(n):
+        q = geometry[i]
+        for k in range(3):
+            q[4 + k] = pose[k, 0] * points[i, 0] + pose[k, 1] * points[i, 1] + pose[k, 2] * points[i, 2] + pose[k, 3]
+        z = q[6]
+        if z <= 0.01:
+            continue
+        q[0], q[1] = cam[0] * q[4] / z + cam[2], cam[1] * q[5] / z + cam[3]
+        q[2] = pose[0, 0] * normals[i, 0] + pose[0, 1] * normals[i, 1] + pose[0, 2] * normals[i, 2]
+        q[3] = pose[1, 0] * normals[i, 0] + pose[1, 1] * normals[i, 1] + pose[1, 2] * normals[i, 2]
+        length = np.sqrt(q[2] * q[2] + q[3] * q[3])
+        if length < 0.3 or q[0] < 3 or q[1] < 3 or q[0] > w - 4 or q[1] > h - 4:
+            continue
+        q[2], q[3] = q[2] / length, q[3] / length
+        # The line must have room for both colours, or neighbouring parts of the silhouette answer instead.
+        if inner[i] < max(3.0, 2.5 * scale) or outer[i] < max(3.0, 2.5 * scale):
+            continue
+        near = nearest_around(depth_image, int(np.floor(q[0] - 2 * q[2] + 0.5)), int(np.floor(q[1] - 2 * q[3] + 0.5)), 3)
+        if near > 0 and near < z - gap:
+            table[i, OCCLUDED] = 1.0
+            continue
+        for k in range(segments):
+            # Pixels inside one segment are independent votes: their odds multiply.
+            odds = 1.0
+            first = (k - 0.5 * segments) * scale
+            for m in range(scale):
+                r = first + m + 0.5
+                x, y = int(np.floor(q[0] + r * q[2] + 0.5)), int(np.floor(q[1] + r * q[3] + 0.5))
+                if x < 0 or y < 0 or x >= w or y >= h:
+                    continue
+                f = posterior[color_bin(rgb, y, x)]
+                zo = depth_image[y, x]
+                if zo > 0 and zo > z + behind:
+                    f = min(f, 0.1)
+                elif zo > 0 and zo < z - behind:
+                    f = 0.5
+                f = min(max(f, 0.02), 0.98)
+                odds *= f / (1.0 - f)
+            p[k] = odds / (1.0 + odds)
+            # The silhouette beyond its run length is another part of the object or of the background.
+            centre = (k - 0.5 * (segments - 1)) * scale
+            if centre < -inner[i] or centre > outer[i]:
+                p[k] = 0.5
+        line_posterior(p, step, moments)
+        middle = segments // 2
+        table[i, DISTANCE] = moments[0] * scale
+        table[i, VARIANCE] = moments[1] * scale * scale
+        table[i, USED] = 1.0
+        table[i, CONTRAST] = 0.5 * (p[middle - 1] + p[middle - 2] - p[middle + 1] - p[middle + 2])
+    return table, geometry
+
+
+@njit(cache=True)
+def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):  # noqa: ANN001, PLR0913
+    """Add the lines' Gauss-Newton terms to hessian (6, 6), gradient (6,); increments act at the point `pivot`.
+
+    Residual of a line: its contour distance d [px]; prediction: n . (d image point / d xi) xi.
+    Returns the weighted sum of squared residuals and the number of lines.
+    """
+    j = np.empty(6)
+    cost, used = 0.0, 0
+    for i in range(table.shape[0]):
+        if table[i, USED] == 0:
+            continue
+        q = geometry[i]
+        iz = 1.0 / q[6]
+        ax, ay = q[2] * cam[0] * iz, q[3] * cam[1] * iz
+        az = -(ax * q[4] + ay * q[5]) * iz
+        rx, ry, rz = q[4] - pivot[0], q[5] - pivot[1], q[6] - pivot[2]
+        j[0], j[1], j[2] = ax, ay, az
+        j[3], j[4], j[5] = ry * az - rz * ay, rz * ax - rx * az, rx * ay - ry * ax
+        weight = 1.0 / (table[i, VARIANCE] + floor * floor)
+        d = table[i, DISTANCE]
+        cost += weight * d * d
+        used += 1
+        for r in range(6):
+            gradient[r] += weight * j[r] * d
+            for s in range(6):
+                hessian[r, s] += weight * j[r] * j[s]
+    return cost, used
+
+
+def measure_lines(frame: Frame, view: SparseView, pose: NDArray[np.float64], posterior: NDArray[np.float32], scale: int,
+                  gap: float, behind: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Line table and geometry of a view at a pose (4, 4); see `lines_kernel`."""
+    return lines_kernel(pose, frame.camera.vector, view.contour_points, view.contour_normals, view.inner_runs,
+                        view.outer_runs, frame.rgb, frame.depth, posterior, STEP, scale, gap, behind)

@@ -1,0 +1,200 @@
+"""Sparse view of an object: contour points and surface points of one small render at a predicted pose.
+
+The tracker only knows `SparseView`; whether it was rendered a moment ago or looked up in a precomputed viewpoint model
+does not matter to it. Points and normals live in the object frame, so a view stays usable while the pose is refined.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from storm_core.evidence.compare import crop_camera
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.rendering.raster import raster_one
+
+MAX_LINES = 220
+MAX_POINTS = 400
+MIN_SIDE, MAX_SIDE = 40, 128
+"""Crop size [px]: about the projected size of the object, bounded so that near objects cost no more."""
+
+RUN_REACH = 40
+"""Run lengths are followed up to this many crop px."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SparseView:
+    """What one viewpoint shows of the object.
+
+    Attributes:
+      contour_points: (L, 3) silhouette points [m], object frame.
+      contour_normals: (L, 3) outward unit normals of the silhouette, parallel to the image plane of the view, object frame.
+      inner_runs, outer_runs: (L,) distance [px] over which the silhouette continues inwards and the background outwards.
+      surface_points, surface_normals: (P, 3) visible surface points [m] and unit normals, object frame.
+      inside: share of the silhouette inside the image.
+      crop: (7,) crop camera, see `crop_camera`. depth: (side, side) rendered depth [m], 0 = background.
+    """
+
+    contour_points: NDArray[np.float64]
+    contour_normals: NDArray[np.float64]
+    inner_runs: NDArray[np.float64]
+    outer_runs: NDArray[np.float64]
+    surface_points: NDArray[np.float64]
+    surface_normals: NDArray[np.float64]
+    inside: float
+    crop: NDArray[np.float64]
+    depth: NDArray[np.float32]
+
+
+@njit(cache=True)
+def _to_object(pose, x, y, z, out):  # noqa: ANN001
+    dx, dy, dz = x - pose[0, 3], y - pose[1, 3], z - pose[2, 3]
+    for i in range(3):
+        out[i] = pose[0, i] * dx + pose[1, i] * dy + pose[2, i] * dz
+
+
+@njit(cache=True)
+def _turn_to_object(pose, x, y, z, out):  # noqa: ANN001
+    for i in range(3):
+        out[i] = pose[0, i] * x + pose[1, i] * y + pose[2, i] * z
+
+
+@njit(cache=True)
+def _smoothed(mask, radius):  # noqa: ANN001
+    """Mask as float, averaged over a (2 radius + 1)^2 box (two passes)."""
+    h, w = mask.shape
+    rows = np.zeros((h, w))
+    out = np.zeros((h, w))
+    norm = 1.0 / (2 * radius + 1)
+    for v in range(h):
+        for u in range(radius, w - radius):
+            total = 0.0
+            for k in range(-radius, radius + 1):
+                total += mask[v, u + k]
+            rows[v, u] = total * norm
+    for v in range(radius, h - radius):
+        for u in range(w):
+            total = 0.0
+            for k in range(-radius, radius + 1):
+                total += rows[v + k, u]
+            out[v, u] = total * norm
+    return out
+
+
+@njit(cache=True)
+def _run(mask, u, v, gx, gy, inside, reach):  # noqa: ANN001, PLR0913
+    """Steps from (u, v) along (gx, gy) until the mask stops being `inside`, at most `reach`; the crop border is free."""
+    h, w = mask.shape
+    for k in range(1, reach):
+        x, y = int(np.floor(u + gx * k + 0.5)), int(np.floor(v + gy * k + 0.5))
+        if x < 0 or y < 0 or x >= w or y >= h:
+            return reach if inside == 0 else k
+        if mask[y, x] != inside:
+            return k
+    return reach
+
+
+@njit(cache=True)
+def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, side, max_lines, max_points):  # noqa: ANN001, PLR0913, PLR0915
+    """See `SparseView`; returns its arrays in order."""
+    crop = crop_camera(pose, center, diameter, cam, side)
+    inv = np.zeros((side, side), np.float32)
+    face = np.full((side, side), -1, np.int32)
+    raster_one(vertices, faces, pose, crop[:4], inv, face, True)
+    depth = np.zeros((side, side), np.float32)
+    mask = np.zeros((side, side), np.uint8)
+    step = crop[6]
+    total, within = 0, 0
+    edge = np.empty((side * side, 2), np.int32)
+    n_edge = 0
+    for v in range(side):
+        for u in range(side):
+            if face[v, u] < 0:
+                continue
+            mask[v, u] = 1
+            depth[v, u] = 1.0 / inv[v, u]
+            total += 1
+            x, y = crop[4] + step * u, crop[5] + step * v
+            if x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1:
+                within += 1
+    soft = _smoothed(mask, 2)
+    for v in range(3, side - 3):
+        for u in range(3, side - 3):
+            if mask[v, u] == 0 or (mask[v, u - 1] and mask[v, u + 1] and mask[v - 1, u] and mask[v + 1, u]):
+                continue
+            x, y = crop[4] + step * u, crop[5] + step * v
+            if x < 2 or y < 2 or x > width - 3 or y > height - 3:
+                continue
+            edge[n_edge, 0], edge[n_edge, 1] = u, v
+            n_edge += 1
+    n_lines = min(n_edge, max_lines)
+    points, normals = np.zeros((n_lines, 3)), np.zeros((n_lines, 3))
+    inner, outer = np.zeros(n_lines), np.zeros(n_lines)
+    kept = 0
+    for i in range(n_lines):
+        k = int((i + 0.5) * n_edge / n_lines)
+        u, v = edge[k, 0], edge[k, 1]
+        gx = soft[v, u - 1] - soft[v, u + 1] + 0.5 * (soft[v - 1, u - 1] + soft[v + 1, u - 1] - soft[v - 1, u + 1]
+                                                      - soft[v + 1, u + 1])
+        gy = soft[v - 1, u] - soft[v + 1, u] + 0.5 * (soft[v - 1, u - 1] + soft[v - 1, u + 1] - soft[v + 1, u - 1]
+                                                      - soft[v + 1, u + 1])
+        length = np.sqrt(gx * gx + gy * gy)
+        if length < 1e-6:
+            continue
+        gx, gy = gx / length, gy / length
+        # The true border lies where the smoothed mask is one half: sub-pixel position along the normal (slope per px
+        # of the smoothed step is length / 4, because the stencil above sums weights of 4).
+        shift = min(max((soft[v, u] - 0.5) / (length / 4), -0.5), 1.5)
+        cu, cv = u + gx * shift, v + gy * shift
+        z = float(depth[v, u])
+        xc, yc = (crop[4] + step * cu - cam[2]) / cam[0] * z, (crop[5] + step * cv - cam[3]) / cam[1] * z
+        _to_object(pose, xc, yc, z, points[kept])
+        # A direction in pixels turns into one in metres with the inverse focal lengths; fx and fy are nearly equal.
+        _turn_to_object(pose, gx, gy, 0.0, normals[kept])
+        inner[kept] = step * _run(mask, u, v, -gx, -gy, 1, RUN_REACH)
+        outer[kept] = step * _run(mask, u + gx, v + gy, gx, gy, 0, RUN_REACH)
+        kept += 1
+    # Surface points on a regular grid of the crop, so that the sample does not depend on the scan order.
+    stride = max(1, int(np.ceil(np.sqrt(total / max(max_points, 1)))))
+    surface, surface_n = np.zeros((side * side, 3)), np.zeros((side * side, 3))
+    n = 0
+    for v in range(0, side, stride):
+        for u in range(0, side, stride):
+            f = face[v, u]
+            if f < 0:
+                continue
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
+            e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+            nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
+            length = np.sqrt(nx * nx + ny * ny + nz * nz)
+            if length == 0:
+                continue
+            nx, ny, nz = nx / length, ny / length, nz / length
+            z = float(depth[v, u])
+            xc, yc = (crop[4] + step * u - cam[2]) / cam[0] * z, (crop[5] + step * v - cam[3]) / cam[1] * z
+            mx = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
+            my = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
+            mz = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
+            facing = mx * xc + my * yc + mz * z
+            if abs(facing) < 0.15 * np.sqrt(xc * xc + yc * yc + z * z):
+                continue
+            s = -1.0 if facing > 0 else 1.0
+            _to_object(pose, xc, yc, z, surface[n])
+            surface_n[n, 0], surface_n[n, 1], surface_n[n, 2] = s * nx, s * ny, s * nz
+            n += 1
+    inside = within / total if total > 0 else 0.0
+    return points[:kept], normals[:kept], inner[:kept], outer[:kept], surface[:n], surface_n[:n], inside, crop, depth
+
+
+def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera: PinholeCamera) -> SparseView:
+    """The view of `model` at a pose (4, 4), from one render of at most 128 px."""
+    z = float(cam_from_obj[2, :3] @ model.center + cam_from_obj[2, 3])
+    side = int(np.clip(1.15 * model.diameter * camera.fx / max(z, 0.02), MIN_SIDE, MAX_SIDE))
+    points, normals, inner, outer, surface, surface_normals, inside, crop, depth = extract_kernel(
+        model.vertices, model.faces, model.center, model.diameter, np.ascontiguousarray(cam_from_obj), camera.vector,
+        camera.width, camera.height, side, MAX_LINES, MAX_POINTS)
+    return SparseView(contour_points=points, contour_normals=normals, inner_runs=inner, outer_runs=outer,
+                      surface_points=surface, surface_normals=surface_normals, inside=float(inside), crop=crop, depth=depth)

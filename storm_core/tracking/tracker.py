@@ -1,0 +1,204 @@
+"""RegionDepthTracker: follows many objects from frame to frame, one alignment per object and frame."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import TrackingConfig
+from storm_core.errors import InputError
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import angle_between, inverse, require_pose
+from storm_core.tracking.histogram import ColorModel, count
+from storm_core.tracking.motion import Velocity, grown, observe, predict
+from storm_core.tracking.optimise import (
+    CORRELATION,
+    Fit,
+    align,
+    assess,
+    center_of,
+    left_covariance,
+    moved,
+    tolerance,
+)
+from storm_core.tracking.sparse_model import rendered_view
+from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
+
+POOR = 0.55
+"""Fit quality below which other starts are tried."""
+
+MIN_INSIDE = 0.12
+"""Share of the silhouette inside the image below which the object has left the view."""
+
+MAX_CONTRADICTED = 5
+"""Frames in a row in which depth may contradict the pose before the track ends."""
+
+HISTORY = 90
+"""Poses remembered for corrections that arrive late."""
+
+
+@dataclass(eq=False, kw_only=True)
+class _State:
+    """What the tracker knows about one object; covariance at the object centre."""
+
+    model: ObjectModel
+    cam_from_obj: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    stamp_ns: int
+    colors: ColorModel
+    quality: float
+    velocity: Velocity = field(default_factory=Velocity)
+    contradicted: int = 0
+    history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+
+class RegionDepthTracker:
+    """The default Tracker: colour regions and depth, no weights, one CPU core."""
+
+    def __init__(self, models: dict[str, ObjectModel], config: TrackingConfig) -> None:
+        self._models = models
+        self._config = config
+        self._states: dict[str, _State] = {}
+
+    def start(self, frame: Frame, registration: Registration) -> None:
+        """Follow an object from a registered pose; replaces what was known about it."""
+        name = registration.object_name
+        if name not in self._models:
+            raise InputError(f"cannot track unknown object {name!r}; known: {', '.join(self._models) or 'none'}")
+        model = self._models[name]
+        pose = np.array(registration.cam_from_obj, np.float64, order="C")
+        view = rendered_view(model, pose, frame.camera)
+        colors = ColorModel(count(frame, view, tolerance(model.diameter)))
+        fit = assess(frame, model, view, pose, colors.posterior)
+        center = center_of(model, pose)
+        state = _State(model=model, cam_from_obj=pose, covariance=left_covariance(registration.covariance, -center),
+                       stamp_ns=registration.stamp_ns, colors=colors, quality=fit.quality)
+        state.history.append((registration.stamp_ns, pose))
+        self._states[name] = state
+
+    def stop(self, object_name: str) -> None:
+        """Forget an object; unknown names are fine."""
+        self._states.pop(object_name, None)
+
+    def nudge(self, object_name: str, stamp_ns: int, correction: NDArray[np.float64]) -> bool:
+        """Apply a left correction (4, 4) that was computed for the frame at `stamp_ns` to the current pose.
+
+        The object may have moved since: the correction travels with it. Returns False when the object is not tracked
+        or was registered anew after that frame.
+        """
+        correction = require_pose(correction, f"correction of {object_name}")
+        state = self._states.get(object_name)
+        if state is None:
+            return False
+        then = next((pose for stamp, pose in state.history if stamp == stamp_ns), None)
+        if then is None:
+            return False
+        obj_correction = inverse(then) @ correction @ then
+        state.history = deque(((stamp, pose @ obj_correction) for stamp, pose in state.history), maxlen=HISTORY)
+        state.cam_from_obj = state.history[-1][1]
+        return True
+
+    def track(self, frame: Frame) -> dict[str, Track | TrackFailure]:
+        """The pose of every followed object in this frame; an object that fails is forgotten."""
+        results: dict[str, Track | TrackFailure] = {}
+        for name in list(self._states):
+            result = self._follow(frame, self._states[name])
+            results[name] = result
+            if isinstance(result, TrackFailure):
+                self.stop(name)
+        return results
+
+    def _follow(self, frame: Frame, state: _State) -> Track | TrackFailure:
+        model, name = state.model, state.model.name
+        dt = (frame.stamp_ns - state.stamp_ns) * 1e-9
+        predicted = state.cam_from_obj
+        if self._config.motion_prior:
+            predicted = predict(state.cam_from_obj, model.center, state.velocity, dt)
+        if predicted[2, :3] @ model.center + predicted[2, 3] < 0.02:
+            return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
+        fit = self._best_fit(frame, state, predicted)
+        if fit.view.inside < MIN_INSIDE:
+            return self._failure(name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image")
+        innovation = self._innovation(model, predicted, fit.cam_from_obj)
+        contradicted = fit.measured > 0.2 and fit.behind > 0.5 and fit.inlier < 0.3
+        state.contradicted = state.contradicted + 1 if contradicted else 0
+        if state.contradicted >= MAX_CONTRADICTED:
+            return self._failure(name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {fit.behind:.0%} of it")
+        if not self._corrected(fit) or contradicted or innovation > self._config.max_innovation:
+            return self._coast(frame, state, predicted, dt, innovation)
+        self._accept(frame, state, fit, dt)
+        return self._result(frame, state, innovation, coasting=False)
+
+    def _best_fit(self, frame: Frame, state: _State, predicted: NDArray[np.float64]) -> Fit:
+        """Alignment from the prediction; when that is poor, from the best of other starts too."""
+        model, posterior, n = state.model, state.colors.posterior, self._config.iterations
+        fit = align(frame, model, predicted, posterior, n)
+        limit = self._config.max_innovation
+        poor = fit.quality < min(POOR, 0.75 * state.quality) and fit.occluded + fit.occluded_lines < 0.8
+        if not poor and self._innovation(model, predicted, fit.cam_from_obj) <= limit:
+            return fit
+        starts = self._fan(model, state.cam_from_obj, predicted)
+        rough = [assess(frame, model, fit.view, start, posterior).quality for start in starts]
+        for k in np.argsort(rough)[::-1][:3]:
+            other = align(frame, model, starts[k], posterior, n)
+            believable = self._innovation(model, predicted, other.cam_from_obj) <= limit
+            if believable and (other.quality > fit.quality + 0.03
+                               or self._innovation(model, predicted, fit.cam_from_obj) > limit):
+                fit = other
+        return fit
+
+    def _fan(self, model: ObjectModel, previous: NDArray[np.float64],
+             predicted: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Starts around the prediction and the previous pose."""
+        starts = [previous]
+        for base in (predicted, previous):
+            pivot = center_of(model, base)
+            for axis in range(6):
+                size = 0.2 * model.diameter if axis < 3 else 0.3
+                for sign in (-1.0, 1.0):
+                    xi = np.zeros(6)
+                    xi[axis] = sign * size
+                    starts.append(moved(base, pivot, xi))
+        return starts
+
+    def _corrected(self, fit: Fit) -> bool:
+        """The image holds enough of the object to trust the fit more than the prediction."""
+        hidden = fit.occluded > 0.8 if fit.measured > 0.2 else fit.occluded_lines > 0.8
+        return fit.usable and not hidden and np.linalg.matrix_rank(fit.information) == 6
+
+    def _innovation(self, model: ObjectModel, predicted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+        """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
+        shift = np.linalg.norm(center_of(model, found) - center_of(model, predicted)) / model.diameter
+        return float(shift + 0.5 * angle_between(predicted, found))
+
+    def _accept(self, frame: Frame, state: _State, fit: Fit, dt: float) -> None:
+        model = state.model
+        state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
+        state.cam_from_obj = fit.cam_from_obj
+        state.stamp_ns = frame.stamp_ns
+        state.history.append((frame.stamp_ns, fit.cam_from_obj))
+        prior = np.diag([1 / (0.5 * model.diameter) ** 2] * 3 + [1 / 0.5**2] * 3)
+        state.covariance = np.linalg.inv(fit.information / (CORRELATION * max(fit.variance, 1.0)) + prior)
+        state.quality += 0.2 * (fit.quality - state.quality)
+        # Colours are learnt from good fits only: a drifting track must not teach itself the background.
+        if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
+            view = rendered_view(model, fit.cam_from_obj, frame.camera)
+            state.colors.learn(count(frame, view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
+
+    def _coast(self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float, innovation: float) -> Track:
+        """Keep the prediction; slow down, so that a long occlusion does not carry the pose away."""
+        state.velocity = state.velocity.damped(0.7)
+        state.covariance = grown(state.covariance, max(dt, 0.0), state.model.diameter)
+        state.cam_from_obj = predicted
+        state.stamp_ns = frame.stamp_ns
+        state.history.append((frame.stamp_ns, predicted))
+        return self._result(frame, state, innovation, coasting=True)
+
+    def _result(self, frame: Frame, state: _State, innovation: float, *, coasting: bool) -> Track:
+        covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
+        return Track(object_name=state.model.name, stamp_ns=frame.stamp_ns, cam_from_obj=state.cam_from_obj.copy(),
+                     covariance=0.5 * (covariance + covariance.T), innovation=innovation, coasting=coasting)
+
+    def _failure(self, name: str, frame: Frame, reason: Reason, detail: str) -> TrackFailure:
+        return TrackFailure(object_name=name, stamp_ns=frame.stamp_ns, reason=reason, detail=detail)
