@@ -4,14 +4,21 @@ from collections.abc import Callable, Sequence
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from storm_core.errors import ConfigError
 from storm_ros.graph import LAUNCH_ARGUMENTS, PACKAGE, GraphOptions, LaunchArgument, graph_processes, options_from_text
 
 RESPAWN_DELAY = 2.0
 """Pause before a dead node is started again [s]."""
+
+PLAYER_ARGUMENTS = (
+    LaunchArgument("recording", "", "what to play: a rosbag2 folder, a BOP scene or a folder of images"),
+    LaunchArgument("player", "replay_node", "replay_node, or ros2bag for `ros2 bag play` (rosbag2 only)"),
+    LaunchArgument("rate", "1.0", "speed of playing; 1.0 = as recorded"),
+)
 
 
 def describe(make: Callable[[dict[str, str]], list[Action]],
@@ -45,3 +52,21 @@ def node_actions(options: GraphOptions) -> list[Action]:
 def storm(values: dict[str, str]) -> list[Action]:
     """What launch/storm.launch.py starts."""
     return node_actions(options_from_text(values))
+
+
+def storm_bag(values: dict[str, str]) -> list[Action]:
+    """What launch/storm_bag.launch.py starts: the same nodes, and a player."""
+    if not values["recording"]:
+        raise ConfigError("nothing to play; give recording:=PATH")
+    try:
+        rate = float(values["rate"])
+    except ValueError:
+        raise ConfigError(f"rate must be a number, got {values['rate']!r}") from None
+    if values["player"] == "replay_node":
+        return node_actions(options_from_text(values, replay={"path": values["recording"], "rate": rate}))
+    if values["player"] != "ros2bag":
+        raise ConfigError(f"player must be replay_node or ros2bag, got {values['player']!r}")
+    # `ros2 bag play` keeps the recorded stamps, so the nodes have to live in recorded time as well.
+    play = ["ros2", "bag", "play", values["recording"], "--clock", "--rate", str(rate)]
+    return [*node_actions(options_from_text(values | {"use_sim_time": "true"})),
+            ExecuteProcess(cmd=play, output="screen")]
