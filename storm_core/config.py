@@ -14,7 +14,7 @@ def param(default: Any, doc: str, unit: str = "", low: float | None = None, high
 
 @dataclass(frozen=True)
 class OnboardingConfig:
-    max_faces: int = param(4000, "faces of the simplified mesh used for rendering", "", 200, 100000)
+    max_faces: int = param(8000, "faces of the simplified mesh used for rendering", "", 200, 100000)
     rotations: int = param(512, "rotations in the registration grid", "", 60, 5000)
     cache: str = param("", "cache folder; empty = ~/.cache/storm")
 
