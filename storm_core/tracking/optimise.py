@@ -19,8 +19,14 @@ SCALES = (6, 4, 2, 2, 1, 1)
 CORRELATION = 6.0
 """Neighbouring lines and depth pixels share their errors: this many count as one independent measurement."""
 
+CALIBRATION_PX, CALIBRATION_DEPTH = 0.5, 0.002
+"""Errors that no number of measurements averages out: half a pixel of image alignment, 0.2 % of the distance."""
+
 PRIOR_SHIFT, PRIOR_TURN = 0.5, 0.5
 """Standard deviation of the motion prediction: diameters, radians. Weak: it decides only what the image leaves open."""
+
+MIN_VARIANCE = 0.1
+"""Residual variance, relative to the assumed noise, below which a fit is not believed to be any better."""
 
 MIN_USED = 12
 """Lines plus depth points below which the image cannot correct the prediction."""
@@ -95,13 +101,9 @@ def normal_equations(
     table, geometry = region.measure_lines(frame, view, pose, posterior, scale, occlusion_gap(d), 0.35 * d)
     cost, _ = region.accumulate_kernel(table, geometry, frame.camera.vector, pivot, region.SIGMA_FLOOR * scale, hessian,
                                        gradient)
-    counts = depth_modality.add_depth(frame, view, pose, pivot, DEPTH_TRUST * depth_modality.measurement_sigma(pivot[2]),
-                                      gate, tolerance(d), hessian, gradient)
+    counts = depth_modality.add_depth(frame, view, pose, pivot, depth_modality.measurement_sigma(pivot[2]), gate,
+                                      tolerance(d), hessian, gradient)
     return hessian, gradient, table, counts, cost
-
-
-DEPTH_TRUST = 2.0
-"""Depth errors are correlated over the surface (calibration, temperature): one point says less than its noise."""
 
 
 def occlusion_gap(diameter: float) -> float:
@@ -119,7 +121,7 @@ def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterio
     pose = np.array(start, np.float64, order="C")
     d = model.diameter
     view = rendered_view(model, pose, frame.camera)
-    prior = np.diag([1 / (PRIOR_SHIFT * d) ** 2] * 3 + [1 / PRIOR_TURN**2] * 3)
+    prior = prior_information(d)
     total = np.zeros(6)
     refreshed = False
     for i in range(iterations):
@@ -152,6 +154,21 @@ def assess(frame: Frame, model: ObjectModel, view: SparseView, pose: NDArray[np.
         measured=seen / max(seen + counts[depth_modality.MISSING], 1.0), points=int(counts[depth_modality.INLIER]),
         lines=lines, occluded_lines=hidden / max(lines + hidden, 1),
         contrast=float(table[used, region.CONTRAST].mean()) if lines else 0.0, variance=float(variance))
+
+
+def prior_information(diameter: float) -> NDArray[np.float64]:
+    """(6, 6) information of the motion prediction about the object centre."""
+    return np.diag([1 / (PRIOR_SHIFT * diameter) ** 2] * 3 + [1 / PRIOR_TURN**2] * 3)
+
+
+def fit_covariance(fit: Fit, model: ObjectModel, focal_px: float) -> NDArray[np.float64]:
+    """(6, 6) covariance about the object centre: normal matrix scaled by the residuals, plus calibration errors."""
+    z = center_of(model, fit.cam_from_obj)[2]
+    pixel = CALIBRATION_PX * z / focal_px
+    turn = pixel / (0.5 * model.diameter)
+    floor = np.diag([pixel**2, pixel**2, pixel**2 + (CALIBRATION_DEPTH * z) ** 2, turn**2, turn**2, turn**2])
+    noise = CORRELATION * max(fit.variance, MIN_VARIANCE)
+    return np.linalg.inv(fit.information / noise + prior_information(model.diameter)) + floor
 
 
 def left_covariance(at_center: NDArray[np.float64], center: NDArray[np.float64]) -> NDArray[np.float64]:

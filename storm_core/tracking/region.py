@@ -19,8 +19,8 @@ SEGMENTS = FUNCTION_LENGTH + DISTANCE_COUNT - 1
 """Segments of one line, in units of the scale; contour distances are tried at the 12 middle borders."""
 
 AMPLITUDE, SLOPE = 0.43, 0.5
-SIGMA_FLOOR = 0.6
-"""Standard deviation of a line's contour distance [px] however sharp its posterior: blur, mesh and calibration errors."""
+SIGMA_FLOOR = 1.0
+"""Standard deviation of a line's contour distance [segments] however sharp its posterior: blur, mesh and calibration errors."""
 
 # Columns of the table of lines.
 DISTANCE, VARIANCE, USED, OCCLUDED, CONTRAST, COLUMNS = range(6)

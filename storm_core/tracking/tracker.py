@@ -13,11 +13,11 @@ from storm_core.geometry.pose import angle_between, inverse, require_pose
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.motion import Velocity, grown, observe, predict
 from storm_core.tracking.optimise import (
-    CORRELATION,
     Fit,
     align,
     assess,
     center_of,
+    fit_covariance,
     left_covariance,
     moved,
     tolerance,
@@ -178,8 +178,7 @@ class RegionDepthTracker:
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
-        prior = np.diag([1 / (0.5 * model.diameter) ** 2] * 3 + [1 / 0.5**2] * 3)
-        state.covariance = np.linalg.inv(fit.information / (CORRELATION * max(fit.variance, 1.0)) + prior)
+        state.covariance = fit_covariance(fit, model, frame.camera.fx)
         state.quality += 0.2 * (fit.quality - state.quality)
         # Colours are learnt from good fits only: a drifting track must not teach itself the background.
         if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
