@@ -83,10 +83,10 @@ def test_fast_dds_obeys_the_profile():
     size = segment_size(dds.shared_memory_size())
     if size is None:
         pytest.skip("/dev/shm of this machine is too small for shared memory")
-    script = ("import glob, os\nbefore = set(glob.glob('/dev/shm/fastdds_*'))\n"
+    script = ("import glob, os\nbefore = set(glob.glob('/dev/shm/fast*_*'))\n"
               "from storm_ros.dds import prepare_environment\nprepare_environment()\n"
               "import rclpy\nrclpy.init()\nnode = rclpy.create_node('segment')\n"
-              "print(max(os.path.getsize(f) for f in set(glob.glob('/dev/shm/fastdds_*')) - before))\n")
+              "print(max(os.path.getsize(f) for f in set(glob.glob('/dev/shm/fast*_*')) - before))\n")
     env = {k: v for k, v in os.environ.items() if k not in PROFILE_VARIABLES}
     env |= {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "ROS_DOMAIN_ID": "73"}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=60)

@@ -168,3 +168,10 @@ def test_the_commented_file_keeps_other_values_too(tmp_path):
     path.write_text(to_commented_yaml(changed))
     assert read_config(path) == changed
     assert yaml.safe_load(path.read_text())["/**"]["ros__parameters"]["objects"] == ["1", "true"]
+
+
+def test_the_rviz_view_shows_the_topics_of_the_contract():
+    view = yaml.safe_load((ROOT / "config" / "storm.rviz").read_text())["Visualization Manager"]
+    topics = {display["Topic"]["Value"] for display in view["Displays"] if "Topic" in display}
+    assert {"/object_pose", "/object_pose/overlay", "/object_pose/markers", "/object_pose/detections"} <= topics
+    assert {tool["Topic"]["Value"] for tool in view["Tools"] if "Topic" in tool} == {"/clicked_point"}
