@@ -155,9 +155,10 @@ def test_up_runs_the_module_under_this_python():
 
 
 def test_the_parameter_file_cannot_drift():
-    """config/storm.yaml is generated; write it again with `to_commented_yaml(StormConfig())`."""
     text = (ROOT / "config" / "storm.yaml").read_text()
-    assert text == to_commented_yaml(StormConfig())
+    assert text == to_commented_yaml(StormConfig()), (
+        "storm_core/config.py changed; write the file again: python -c 'from storm_core.config import *; "
+        "from storm_core.config_io import *; print(to_commented_yaml(StormConfig()), end=\"\")' > config/storm.yaml")
     assert read_config(ROOT / "config" / "storm.yaml") == StormConfig()
     assert text.count("# ") == len(flatten(StormConfig())) + 1, "every parameter has its comment"
 
