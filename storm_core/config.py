@@ -24,6 +24,7 @@ class SomConfig:
     max_candidates: int = param(24, "candidates refined per search", "", 1, 500)
     accept: float = param(0.5, "probability above which a localization is reported as found", "", 0.0, 1.0)
     uncertain: float = param(0.2, "probability above which a localization is followed for a few frames", "", 0.0, 1.0)
+    full_search_every: int = param(3, "searches near the last pose per search of the whole image", "", 1, 100)
     max_depth: float = param(2.0, "largest distance searched", "m", 0.1, 20.0)
     min_depth: float = param(0.15, "smallest distance searched", "m", 0.01, 5.0)
 

@@ -31,21 +31,30 @@ class PinholeCamera:
         if not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
             raise InputError(f"camera intrinsics must be finite with fx, fy > 0, got fx={self.fx} fy={self.fy} "
                              f"cx={self.cx} cy={self.cy}; is camera_info filled in?")
+
+    @staticmethod
+    def from_matrix(k: ArrayLike, width: int, height: int) -> "PinholeCamera":
+        """From a 3x3 matrix K [px] of a whole image (row-major list of 9 accepted).
+
+        Raises:
+          InputError: K is not 9 numbers, or implausible for this image size (crops may be; whole images may not).
+        """
+        m = np.asarray(k, float)
+        if m.size != 9:
+            raise InputError(f"K must have 9 numbers, got {m.size}")
+        m = m.reshape(3, 3)
+        camera = PinholeCamera(width, height, float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
+        camera.require_plausible()
+        return camera
+
+    def require_plausible(self) -> None:
+        """InputError when the intrinsics cannot belong to a whole image of this size."""
         if not (-self.width < self.cx < 2 * self.width and -self.height < self.cy < 2 * self.height):
             raise InputError(f"principal point ({self.cx}, {self.cy}) lies far outside the {self.width}x{self.height} "
                              "image; the intrinsics belong to another image size")
         if not 0.2 < self.fx / self.fy < 5 or not 0.1 * self.width < self.fx < 20 * self.width:
             raise InputError(f"focal lengths fx={self.fx}, fy={self.fy} are implausible for a {self.width}x{self.height} "
                              "image; K must be in pixels")
-
-    @staticmethod
-    def from_matrix(k: ArrayLike, width: int, height: int) -> "PinholeCamera":
-        """From a 3x3 matrix K [px] (row-major list of 9 accepted)."""
-        m = np.asarray(k, float)
-        if m.size != 9:
-            raise InputError(f"K must have 9 numbers, got {m.size}")
-        m = m.reshape(3, 3)
-        return PinholeCamera(width, height, float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -46,8 +46,11 @@ class EvidenceMonitor:
         seen = evidence.inside if np.isfinite(evidence.inside) else 0.0
         if seen < self._config.min_visible:
             return self._judgement(track, Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW, evidence)
-        now = np.clip(VERIFIER.log_odds(evidence) + PRIOR_LOG_ODDS, -8.0, 8.0)
-        odds = float(now + FORGET * self._odds.get(track.object_name, now))
+        before = self._odds.get(track.object_name)
+        if before is None:  # a new registration has to stand on its own
+            odds = float(np.clip(VERIFIER.log_odds(evidence), -8.0, 8.0))
+        else:
+            odds = float(np.clip(VERIFIER.log_odds(evidence) + PRIOR_LOG_ODDS, -8.0, 8.0) + FORGET * before)
         self._odds[track.object_name] = odds
         probability = float(1 / (1 + np.exp(-odds)))
         if seen * (1.0 - evidence.occluded) < self._config.min_visible:

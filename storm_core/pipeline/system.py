@@ -83,17 +83,21 @@ class Pipeline:
         with self._timed("track"):
             tracked = self._tracker.track(frame)
         for name, result in tracked.items():
-            item = self._objects[name]
             if isinstance(result, Track):
-                with self._timed("monitor"):
-                    item.judgement = self._monitor.judge(frame, result)
-                item.track = result
-                self._event(name, Judged(stamp_ns=frame.stamp_ns, epoch=item.state.epoch,
-                                         verdict=item.judgement.verdict, reason=item.judgement.reason))
-                if item.state.trusted:
-                    item.last_pose = result.cam_from_obj
+                self._judge(name, frame, result)
             else:
-                self._event(name, TrackLost(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, reason=result.reason))
+                self._event(name, TrackLost(stamp_ns=frame.stamp_ns, epoch=self._objects[name].state.epoch,
+                                            reason=result.reason))
+
+    def _judge(self, name: str, frame: Frame, track: Track) -> None:
+        item = self._objects[name]
+        with self._timed("monitor"):
+            item.judgement = self._monitor.judge(frame, track)
+        item.track = track
+        self._event(name, Judged(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, verdict=item.judgement.verdict,
+                                 reason=item.judgement.reason))
+        if item.state.trusted:
+            item.last_pose = track.cam_from_obj
 
     def _act(self, name: str, action: Action, frame: Frame) -> None:
         item = self._objects[name]
@@ -125,6 +129,10 @@ class Pipeline:
             self._tracker.start(frame, result)
         self._event(name, RegisterDone(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, registered=ok,
                                        reason=Reason.REGISTERED if ok else result.reason))
+        if ok:
+            # The monitor's first word is on the frame the pose was found in.
+            self._judge(name, frame, Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=result.cam_from_obj,
+                                           covariance=result.covariance, innovation=0.0))
 
     def _event(self, name: str, event: Event) -> None:
         item = self._objects[name]

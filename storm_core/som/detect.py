@@ -31,6 +31,7 @@ class GeometricLocalizer:
     def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
         self._config = config
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
+        self._cheap_searches: dict[str, int] = {}
 
     def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
         onboarded = self._onboarded[object_name]
@@ -38,9 +39,11 @@ class GeometricLocalizer:
         if hint.mask is not None:
             return self._from_mask(frame, object_name, hint.mask)
         if hint.cam_from_obj is not None:
-            near = self._again(features, onboarded, hint)
-            if near is not None:
-                return near
+            found = self._again(features, onboarded, hint)
+            tried = self._cheap_searches.get(object_name, 0)
+            self._cheap_searches[object_name] = 0 if isinstance(found, Localization) else tried + 1
+            if isinstance(found, Localization) or tried % self._config.full_search_every:
+                return found
         poses = self.candidates(features, onboarded, hint)
         if len(poses) == 0:
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE,
@@ -66,10 +69,10 @@ class GeometricLocalizer:
         return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=mask,
                             cam_from_objs=poses[order[:HYPOTHESES]], probability=probability)
 
-    def _again(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | None:
+    def _again(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
         """The cheap searches when the last pose is known: around that pose, then its rotation anywhere.
 
-        Only a convincing answer counts; anything less is left to the full search.
+        Only a convincing answer counts; anything less is left to a full search.
         """
         model = onboarded.model
         last = hint.cam_from_obj
@@ -83,8 +86,7 @@ class GeometricLocalizer:
         trace = np.einsum("tij,ij->t", onboarded.templates.rotations, last[:3, :3])
         near = np.nonzero(trace > 1 + 2 * np.cos(np.deg2rad(45.0)))[0]
         poses = self.candidates(features, onboarded, hint, near)
-        found = self._answer(features, onboarded, poses, CONVINCING) if len(poses) else None
-        return found if isinstance(found, Localization) else None
+        return self._answer(features, onboarded, poses, CONVINCING) if len(poses) else found
 
     def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint,
                    subset: NDArray[np.int64] | None = None) -> NDArray[np.float64]:

@@ -46,7 +46,8 @@ def test_icp_pulls_a_disturbed_pose_back(model) -> None:  # noqa: ANN001
     start[:, :3, 3] = TRUTH[:3, 3] + rng.normal(0, 0.006, (12, 3))
     out, _, _ = refine(features, model, start, side=64, iterations=12, gate=(0.2, 0.03))
     errors = np.array([error(p, TRUTH) for p in out])
-    assert (errors[:, 0] < 0.003).sum() >= 10 and (errors[:, 1] < 2.0).sum() >= 10
+    assert np.median(errors[:, 0]) < 0.003 and np.median(errors[:, 1]) < 1.5
+    assert (errors[:, 0] < 0.01).all()
 
 
 @pytest.mark.parametrize("model", [textured_box(), bracket()], ids=lambda m: m.name)
