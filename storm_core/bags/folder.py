@@ -1,0 +1,170 @@
+"""Recordings made of image files: BOP scenes (one or several) and plain folders with rgb/, depth/ and camera.json."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.bags.recording import FRAME_RATE, fingerprint
+from storm_core.bop.cameras import CameraEntry, parse_camera, read_json
+from storm_core.errors import DatasetError
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.depth import register_depth
+from storm_core.types import Frame
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+SCENE_GAP_S = 10.0
+"""Pause between the last frame of one scene and the first of the next, so that stamps always increase [s]."""
+_FIRST_STAMP_S = 1.0  # stamp zero means "no stamp" in ROS
+_NANOSECOND_STEM = 10**15  # file names that large are acquisition times in ns
+
+
+@dataclass(frozen=True)
+class _Image:
+    """Files and cameras of one frame."""
+
+    scene_id: int
+    im_id: int
+    stamp_ns: int
+    rgb: Path
+    depth: Path
+    camera: CameraEntry
+
+
+class ImageRecording:
+    """Frames from image files; see `Recording`."""
+
+    def __init__(self, path: Path, scenes: list[Path]) -> None:
+        self.path = path
+        self.name = _name(path)
+        images: list[_Image] = []
+        cameras: list[Path] = []
+        start_s = _FIRST_STAMP_S
+        for scene in scenes:
+            found, camera_file = _scene_images(scene, start_s)
+            images += found
+            cameras.append(camera_file)
+            start_s = found[-1].stamp_ns * 1e-9 + SCENE_GAP_S
+        self._images = images
+        self.ids = tuple((i.scene_id, i.im_id) for i in images)
+        self.stamps_ns = tuple(i.stamp_ns for i in images)
+        self.sha256 = fingerprint(path, [*cameras, *(i.rgb for i in images), *(i.depth for i in images)])
+        for scene_id in {i.scene_id for i in images}:
+            _read(next(i for i in images if i.scene_id == scene_id))
+
+    def frames(self) -> Iterator[Frame]:
+        for image in self._images:
+            yield _read(image)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+def _name(path: Path) -> str:
+    """`dataset/test/000001` -> `dataset_000001`: a scene number alone says nothing in a report."""
+    parts = [p for p in path.resolve().parts[-3:] if p not in ("test", "val", "train")]
+    return "_".join(parts[-2:]) if parts[-1].isdigit() and len(parts) > 1 else parts[-1]
+
+
+def scene_folders(path: Path, scene: int | None = None) -> list[Path]:
+    """The scene folders at `path`: itself, the scenes of a split, or those of a dataset's only split (or `test`)."""
+    if not path.is_dir():
+        raise DatasetError(f"{path} is a file of unknown kind; pass a folder of images or a bag (.mcap, .db3, .bag)")
+    if (path / "rgb").is_dir():
+        return [path]
+    scenes = _scenes_of_split(path)
+    if not scenes:
+        splits = [p for p in sorted(path.iterdir()) if p.is_dir() and _scenes_of_split(p)]
+        if len(splits) > 1:
+            splits = [p for p in splits if p.name == "test"] or splits
+        if len(splits) > 1:
+            raise DatasetError(f"{path} has several splits: {', '.join(p.name for p in splits)}; pass one of them")
+        if not splits:
+            parts = ", ".join(sorted(p.name for p in path.iterdir())[:12]) or "nothing"
+            raise DatasetError(f"{path} is neither a bag nor a folder with rgb/ or BOP scenes; it holds {parts}")
+        scenes = _scenes_of_split(splits[0])
+    if scene is None:
+        return scenes
+    chosen = [s for s in scenes if int(s.name) == scene]
+    if not chosen:
+        raise DatasetError(f"{path} has no scene {scene}; it has {', '.join(str(int(s.name)) for s in scenes)}")
+    return chosen
+
+
+def _scenes_of_split(path: Path) -> list[Path]:
+    return [p for p in sorted(path.iterdir()) if p.name.isdigit() and (p / "rgb").is_dir()]
+
+
+def _scene_images(scene: Path, start_s: float) -> tuple[list[_Image], Path]:
+    """All images of one scene in the order of their numbers, and the file their cameras come from."""
+    scene_file, plain_file = scene / "scene_camera.json", scene / "camera.json"
+    rgbs, depths = _by_stem(scene / "rgb"), _by_stem(scene / "depth")
+    if not rgbs:
+        raise DatasetError(f"{scene / 'rgb'} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    if scene_file.exists():
+        entries = read_json(scene_file, "the intrinsics of every image")
+        camera_file = scene_file
+    elif plain_file.exists():
+        entry = read_json(plain_file, "the intrinsics")
+        entries = dict.fromkeys((str(i) for i in rgbs), entry)
+        camera_file = plain_file
+    else:
+        raise DatasetError(f"{scene} has no scene_camera.json (BOP) and no camera.json; add one with cam_K "
+                           "(9 numbers, px) and depth_scale (mm per count)")
+    if not isinstance(entries, dict):
+        raise DatasetError(f"{camera_file} must hold a JSON object, got {type(entries).__name__}")
+    by_id = {int(key): value for key, value in entries.items() if str(key).isdigit()}
+    images = []
+    for number, rgb in rgbs.items():
+        if number not in depths:
+            raise DatasetError(f"{rgb} has no depth image; expected {scene / 'depth' / rgb.stem}.png")
+        if number not in by_id:
+            raise DatasetError(f"{camera_file} has no entry for image {number} ({rgb.name})")
+        stamp = number if number >= _NANOSECOND_STEM else round((start_s + number / FRAME_RATE) * 1e9)
+        images.append(_Image(int(scene.name) if scene.name.isdigit() else 0, number, stamp, rgb, depths[number],
+                             parse_camera(by_id[number], f"{camera_file} [{number}]")))
+    return images, camera_file
+
+
+def _by_stem(folder: Path) -> dict[int, Path]:
+    """{number: file} of the images in a folder; files whose stem is no number are counted in order of their names."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is missing; an RGB-D scene needs rgb/ and depth/")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if all(p.stem.isdigit() for p in files):
+        return dict(sorted((int(p.stem), p) for p in files))
+    return dict(enumerate(files))
+
+
+def _read(image: _Image) -> Frame:
+    rgb = _read_image(image.rgb, cv2.IMREAD_COLOR)[..., ::-1]
+    raw = _read_image(image.depth, cv2.IMREAD_UNCHANGED)
+    if raw.ndim != 2 or raw.dtype not in (np.uint16, np.float32):
+        raise DatasetError(f"{image.depth} must be a one-channel 16-bit or float depth image, got {raw.shape} "
+                           f"{raw.dtype}")
+    depth = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(image.camera.depth_unit)
+    camera = image.camera.color_camera(rgb.shape[1], rgb.shape[0])
+    depth = align_depth(depth, camera, image.camera, str(image.depth))
+    return Frame(rgb=np.ascontiguousarray(rgb), depth=depth, camera=camera, stamp_ns=image.stamp_ns)
+
+
+def align_depth(depth: NDArray[np.float32], camera: PinholeCamera, entry: CameraEntry,
+                source: str) -> NDArray[np.float32]:
+    """Depth in the colour camera [m]: as it is when already aligned, registered when its own camera is known."""
+    h, w = depth.shape
+    if entry.color_from_depth is not None:
+        return register_depth(depth, entry.depth_camera(w, h), entry.color_from_depth, camera)
+    if (h, w) != (camera.height, camera.width):
+        raise DatasetError(f"{source}: depth is {w}x{h} but colour is {camera.width}x{camera.height}; record depth "
+                           "aligned with colour, or add depth_K and depth_from_color to the camera file")
+    return depth
+
+
+def _read_image(file: Path, flags: int) -> NDArray:
+    pixels = cv2.imread(str(file), flags)
+    if pixels is None:
+        raise DatasetError(f"{file} cannot be decoded; the image is damaged or no image")
+    return pixels

@@ -1,0 +1,228 @@
+"""Recordings in rosbag2 (mcap, sqlite3, zstd) and ROS 1 bags, read without ROS."""
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag1 import ReaderError as Reader1Error
+from rosbags.rosbag2 import ReaderError as Reader2Error
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_typestore
+
+from storm_core.bags.decode import decode_color, decode_depth, kind_of, stamp_ns
+from storm_core.bags.lens import Lens, lens_of
+from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
+from storm_core.errors import DatasetError, StormError
+from storm_core.types import Frame
+
+SLOP_NS = 20_000_000
+"""Largest stamp difference of a colour and a depth image that belong together [ns]."""
+
+# What the readers raise on damaged files; they do not wrap what sqlite3, zstd or struct say.
+_DAMAGE = (AnyReaderError, Reader1Error, Reader2Error, SerdeError, TypesysError, sqlite3.Error, struct.error, OSError,
+           ValueError, KeyError, IndexError, TypeError, EOFError, AssertionError, UnicodeDecodeError, RuntimeError)
+_IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_INFO = "sensor_msgs/msg/CameraInfo"
+_NOT_A_CAMERA = ("mask", "overlay", "infra", "debug", "object_pose")
+
+
+class BagRecording:
+    """Frames from a bag; see `Recording`. Colour and depth are paired by their header stamps."""
+
+    def __init__(self, path: Path, *, image_topic: str | None, depth_topic: str | None, info_topic: str | None) -> None:
+        self.path, self.name = path, path.name.split(".")[0]
+        files = [path] if path.is_file() else [p for p in path.iterdir()
+                                               if p.name.endswith(BAG_SUFFIXES) or p.name == "metadata.yaml"]
+        self.sha256 = fingerprint(path, files)
+        with open_bag(path) as reader:
+            self.image_topic, self.depth_topic = _image_topics(reader, path, image_topic, depth_topic)
+            self.info_topic = _info_topic(reader, path, self.image_topic, info_topic)
+            info, depth_info = self._first(reader, self.info_topic), self._depth_info(reader)
+            self._lens = lens_of(info, self.info_topic, rectified="rect" in self.image_topic.rsplit("/", 1)[-1])
+            self._require_aligned(info, depth_info)
+            stamps = {topic: _stamps(reader, topic) for topic in (self.image_topic, self.depth_topic)}
+            first = decode_color(self._first(reader, self.image_topic), self.image_topic)
+            self._require_size(first.shape[1], first.shape[0], self.image_topic)
+            depth = decode_depth(self._first(reader, self.depth_topic), self.depth_topic)
+            self._require_depth_size(depth.shape[1], depth.shape[0])
+        self._pairs = _pair(stamps[self.image_topic], stamps[self.depth_topic])
+        if not self._pairs:
+            raise DatasetError(f"{path}: no image on {self.image_topic} has a depth image on {self.depth_topic} within "
+                               f"{SLOP_NS / 1e6:.0f} ms; were both recorded with the same clock?")
+        self.stamps_ns = tuple(stamps[self.image_topic][i] for i, _ in self._pairs)
+        self.ids = tuple((0, k) for k in range(len(self._pairs)))
+
+    def frames(self) -> Iterator[Frame]:
+        # Messages arrive in recording order, so one half of a pair may wait some messages for the other half.
+        color_of, depth_of = {i: k for k, (i, _) in enumerate(self._pairs)}, {j: k for k, (_, j) in
+                                                                             enumerate(self._pairs)}
+        waiting: dict[int, dict[str, Any]] = {}
+        due = 0
+        with open_bag(self.path) as reader:
+            counts = {self.image_topic: 0, self.depth_topic: 0}
+            for topic, message in _messages(reader, [self.image_topic, self.depth_topic]):
+                k = (color_of if topic == self.image_topic else depth_of).get(counts[topic])
+                counts[topic] += 1
+                if k is not None:
+                    waiting.setdefault(k, {})[topic] = message
+                while len(waiting.get(due, ())) == 2:
+                    yield self._frame(due, waiting.pop(due))
+                    due += 1
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def _frame(self, k: int, messages: dict[str, Any]) -> Frame:
+        color = messages[self.image_topic]
+        rgb = decode_color(color, self.image_topic)
+        depth = decode_depth(messages[self.depth_topic], self.depth_topic)
+        self._require_size(rgb.shape[1], rgb.shape[0], self.image_topic)
+        self._require_depth_size(depth.shape[1], depth.shape[0])
+        rgb, depth = self._lens.undistort(rgb, depth)
+        return Frame(rgb=rgb, depth=depth, camera=self._lens.camera, stamp_ns=self.stamps_ns[k],
+                     frame_id=color.header.frame_id or "camera_color_optical_frame")
+
+    def _first(self, reader: AnyReader, topic: str) -> Any:
+        for _, message in _messages(reader, [topic]):
+            return message
+        raise DatasetError(f"{self.path}: topic {topic} has no message")
+
+    def _depth_info(self, reader: AnyReader) -> Any | None:
+        topic = _sibling(self.depth_topic)
+        return self._first(reader, topic) if topic in reader.topics and reader.topics[topic].msgcount else None
+
+    def _require_size(self, w: int, h: int, topic: str) -> None:
+        camera = self._lens.camera
+        if (w, h) != (camera.width, camera.height):
+            raise DatasetError(f"{self.path}: images on {topic} are {w}x{h} but {self.info_topic} says {camera.width}x"
+                               f"{camera.height}; choose the matching camera_info with --info-topic")
+
+    def _require_depth_size(self, w: int, h: int) -> None:
+        camera = self._lens.camera
+        if (w, h) != (camera.width, camera.height):
+            raise DatasetError(f"{self.path}: depth on {self.depth_topic} is {w}x{h} but colour is {camera.width}x"
+                               f"{camera.height}; record depth aligned with colour (RealSense: align_depth.enable) or "
+                               "choose an aligned topic with --depth-topic")
+
+    def _require_aligned(self, info: Any, depth_info: Any | None) -> None:
+        """Depth whose own intrinsics differ from colour's, at the same size, was not registered to colour."""
+        if depth_info is None or (depth_info.width, depth_info.height) != (info.width, info.height):
+            return
+        color_k, depth_k = (np.asarray(_k(i), float) for i in (info, depth_info))
+        if np.abs(color_k - depth_k).max() > 0.01 * color_k[0]:
+            raise DatasetError(f"{self.path}: depth on {self.depth_topic} has intrinsics of its own (fx {depth_k[0]:.1f},"
+                               f" colour has {color_k[0]:.1f}), so it is not aligned with colour; choose an aligned "
+                               "topic with --depth-topic")
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[AnyReader]:
+    """An open reader; everything that a damaged or unfinished bag makes the readers raise becomes a DatasetError."""
+    try:
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+            yield reader
+    except StormError:
+        raise
+    except _DAMAGE as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"bag {path} cannot be read to its end: {text}; it is damaged or was not closed properly "
+                           "(`ros2 bag reindex` repairs an unfinished one)") from error
+
+
+def list_topics(reader: AnyReader) -> str:
+    """`/a (pkg/msg/Type), ...` for messages to the user."""
+    return ", ".join(f"{name} ({info.msgtype})" for name, info in sorted(reader.topics.items())) or "no topics"
+
+
+def _messages(reader: AnyReader, topics: list[str]) -> Iterator[tuple[str, Any]]:
+    connections = [c for c in reader.connections if c.topic in topics]
+    for connection, _, raw in reader.messages(connections=connections):
+        yield connection.topic, reader.deserialize(raw, connection.msgtype)
+
+
+def _stamps(reader: AnyReader, topic: str) -> list[int]:
+    """Header stamps of a topic [ns], in recording order; recording times where the headers carry no stamp."""
+    connections = [c for c in reader.connections if c.topic == topic]
+    stamps, recorded = [], []
+    for _, time_ns, raw in reader.messages(connections=connections):
+        # The header comes first in every image message: sec and nanosec follow 4 bytes of CDR (ROS 1: sequence) head.
+        sec, nanosec = struct.unpack_from("<iI", raw, 4)
+        stamps.append(sec * 10**9 + nanosec)
+        recorded.append(time_ns)
+    expected = reader.topics[topic].msgcount
+    if len(stamps) < expected:
+        raise DatasetError(f"bag is truncated: {topic} should have {expected} messages, only {len(stamps)} are there")
+    return stamps if all(stamps) else recorded
+
+
+def _pair(color: list[int], depth: list[int]) -> list[tuple[int, int]]:
+    """Index pairs (colour, depth) of nearest stamps within the slop, each image used once, in the order of time."""
+    order = np.argsort(depth, kind="stable")
+    sorted_depth = np.asarray(depth, np.int64)[order]
+    pairs, used = [], set()
+    for i in np.argsort(color, kind="stable"):
+        at = int(np.searchsorted(sorted_depth, color[i]))
+        near = [j for j in (at - 1, at) if 0 <= j < len(depth) and j not in used]
+        best = min(near, key=lambda j: abs(int(sorted_depth[j]) - color[i]), default=None)
+        if best is not None and abs(int(sorted_depth[best]) - color[i]) <= SLOP_NS:
+            used.add(best)
+            pairs.append((int(i), int(order[best])))
+    # A stamp seen twice is one picture sent twice.
+    return [p for k, p in enumerate(pairs) if k == 0 or color[p[0]] > color[pairs[k - 1][0]]]
+
+
+def _k(info: Any) -> Any:
+    return info.k if hasattr(info, "k") else info.K
+
+
+def _sibling(image_topic: str) -> str:
+    """/camera/color/image_raw -> /camera/color/camera_info; transports add one more level."""
+    parts = image_topic.split("/")
+    if parts[-1] in ("compressed", "compressedDepth"):
+        parts = parts[:-1]
+    return "/".join([*parts[:-1], "camera_info"])
+
+
+def _require_topic(reader: AnyReader, path: Path, topic: str, types: tuple[str, ...], option: str) -> str:
+    if topic not in reader.topics or reader.topics[topic].msgtype not in types:
+        raise DatasetError(f"{path} has no topic {topic} of type {' or '.join(types)} ({option}); it has: "
+                           f"{list_topics(reader)}")
+    return topic
+
+
+def _image_topics(reader: AnyReader, path: Path, color: str | None, depth: str | None) -> tuple[str, str]:
+    """The colour and the depth topic: as given, or the best of each kind by encoding and name."""
+    candidates: dict[str, list[str]] = {"color": [], "depth": []}
+    for name, info in reader.topics.items():
+        if info.msgtype in _IMAGES and info.msgcount and not any(word in name for word in _NOT_A_CAMERA):
+            kind = kind_of(next(_messages(reader, [name]))[1])
+            candidates.setdefault(kind, []).append(name)
+    if color is None and candidates["color"]:
+        color = min(candidates["color"], key=lambda n: (n.endswith("/compressed"), "color" not in n and "rgb" not in n,
+                                                        "rect" not in n, n))
+    if depth is None and candidates["depth"]:
+        depth = min(candidates["depth"], key=lambda n: ("aligned" not in n and "registered" not in n,
+                                                        n.endswith("/compressedDepth"), n))
+    for topic, what, option in ((color, "colour", "--image-topic"), (depth, "depth", "--depth-topic")):
+        if topic is None:
+            raise DatasetError(f"{path} has no {what} images (sensor_msgs/msg/Image); name a topic with {option}; it "
+                               f"has: {list_topics(reader)}")
+        _require_topic(reader, path, topic, _IMAGES, option)
+    return color, depth  # type: ignore[return-value]
+
+
+def _info_topic(reader: AnyReader, path: Path, image_topic: str, given: str | None) -> str:
+    if given is not None:
+        return _require_topic(reader, path, given, (_INFO,), "--info-topic")
+    infos = [name for name, info in reader.topics.items() if info.msgtype == _INFO and info.msgcount]
+    if _sibling(image_topic) in infos:
+        return _sibling(image_topic)
+    if len(infos) == 1:
+        return infos[0]
+    raise DatasetError(f"{path} has no camera_info for {image_topic} (expected {_sibling(image_topic)}); choose one "
+                       f"with --info-topic; it has: {list_topics(reader)}")
