@@ -97,6 +97,43 @@ def _run(mask, u, v, gx, gy, inside, reach):  # noqa: ANN001, PLR0913
 
 
 @njit(cache=True)
+def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points, normals):  # noqa: ANN001, PLR0913
+    """Fill points and normals (object frame) of every stride-th rendered pixel that is not edge-on; returns their number.
+
+    A regular grid of the crop, so that the sample does not depend on a scan order.
+    """
+    side = depth.shape[0]
+    n = 0
+    for v in range(0, side, stride):
+        for u in range(0, side, stride):
+            f = face[v, u]
+            if f < 0 or n >= points.shape[0]:
+                continue
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
+            e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+            nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
+            length = np.sqrt(nx * nx + ny * ny + nz * nz)
+            if length == 0:
+                continue
+            nx, ny, nz = nx / length, ny / length, nz / length
+            z = float(depth[v, u])
+            xc = (crop[4] + crop[6] * u - cam[2]) / cam[0] * z
+            yc = (crop[5] + crop[6] * v - cam[3]) / cam[1] * z
+            mx = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
+            my = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
+            mz = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
+            facing = mx * xc + my * yc + mz * z
+            if abs(facing) < 0.15 * np.sqrt(xc * xc + yc * yc + z * z):
+                continue
+            s = -1.0 if facing > 0 else 1.0
+            _to_object(pose, xc, yc, z, points[n])
+            normals[n, 0], normals[n, 1], normals[n, 2] = s * nx, s * ny, s * nz
+            n += 1
+    return n
+
+
+@njit(cache=True)
 def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, side, max_lines, max_points):  # noqa: ANN001, PLR0913, PLR0915
     """See `SparseView`; returns its arrays in order."""
     crop = crop_camera(pose, center, diameter, cam, side)
@@ -156,35 +193,9 @@ def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, 
         inner[kept] = step * _run(mask, u, v, -gx, -gy, 1, RUN_REACH)
         outer[kept] = step * _run(mask, u + gx, v + gy, gx, gy, 0, RUN_REACH)
         kept += 1
-    # Surface points on a regular grid of the crop, so that the sample does not depend on the scan order.
     stride = max(1, int(np.ceil(np.sqrt(total / max(max_points, 1)))))
     surface, surface_n = np.zeros((side * side, 3)), np.zeros((side * side, 3))
-    n = 0
-    for v in range(0, side, stride):
-        for u in range(0, side, stride):
-            f = face[v, u]
-            if f < 0:
-                continue
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
-            e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
-            nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
-            length = np.sqrt(nx * nx + ny * ny + nz * nz)
-            if length == 0:
-                continue
-            nx, ny, nz = nx / length, ny / length, nz / length
-            z = float(depth[v, u])
-            xc, yc = (crop[4] + step * u - cam[2]) / cam[0] * z, (crop[5] + step * v - cam[3]) / cam[1] * z
-            mx = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
-            my = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
-            mz = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
-            facing = mx * xc + my * yc + mz * z
-            if abs(facing) < 0.15 * np.sqrt(xc * xc + yc * yc + z * z):
-                continue
-            s = -1.0 if facing > 0 else 1.0
-            _to_object(pose, xc, yc, z, surface[n])
-            surface_n[n, 0], surface_n[n, 1], surface_n[n, 2] = s * nx, s * ny, s * nz
-            n += 1
+    n = sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, surface, surface_n)
     inside = within / total if total > 0 else 0.0
     return points[:kept], normals[:kept], inner[:kept], outer[:kept], surface[:n], surface_n[:n], inside, crop, depth
 

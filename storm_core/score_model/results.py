@@ -1,0 +1,91 @@
+"""What a refinement returns, and the .npy results dictionary of many."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.errors import DatasetError
+from storm_core.types import Registration
+
+if TYPE_CHECKING:
+    import pandas
+
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoreResult:
+    """A pose distribution of one object in one frame.
+
+    Attributes:
+      cam_from_objs: (N, 4, 4) particles. weights: (N,), sum 1. fitness: (N,), higher is better.
+      registration: the refined pose with the particles' covariance.
+      accepted: False when no particle fitted better and the given pose was kept.
+      pose_history: (S + 1, N, 4, 4) particles before and after every step.
+      score_history: (S, N, 6) score of every step, (shift [1/m], turn [1/rad]).
+    """
+
+    cam_from_objs: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    fitness: NDArray[np.float64]
+    registration: Registration
+    accepted: bool
+    pose_history: NDArray[np.float64]
+    score_history: NDArray[np.float64]
+
+
+def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]:
+    """One entry of the results dictionary: plain arrays and numbers."""
+    r = result.registration
+    return {
+        "image": image, "object": r.object_name, "stamp_ns": r.stamp_ns, "cam_from_obj": r.cam_from_obj,
+        "covariance": r.covariance, "probability": r.probability, "accepted": result.accepted,
+        "sampled_poses": result.cam_from_objs, "weights": result.weights, "fitness": result.fitness,
+        "pose_history": result.pose_history, "score_history": result.score_history, "seconds": seconds}
+
+
+def save_results(path: Path | str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write {'version', 'records'} as one .npy file; a half-written file never stays behind."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, np.array({"version": VERSION, "records": [dict(r) for r in records]}, dtype=object))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DatasetError(f"cannot write results to {path}: {error.strerror or error}") from error
+
+
+def load_results(path: Path | str) -> list[dict[str, Any]]:
+    """The records of a file written by `save_results`. The file is a pickle: load only files you trust."""
+    try:
+        content = np.load(path, allow_pickle=True).item()
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(f"cannot read results from {path}: {error}") from error
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        raise DatasetError(f"{path} holds no score-model results of version {VERSION}; write it with `storm refine`")
+    return content["records"]
+
+
+def results_table(records: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """One row per image and object: position [mm], spread [mm, deg], best fitness, time [ms]."""
+    import pandas
+
+    rows = []
+    for r in records:
+        # The left covariance turns about the camera; the spread people read is that of the object's own origin.
+        t = r["cam_from_obj"][:3, 3]
+        lever = np.array([[0, -t[2], t[1]], [t[2], 0, -t[0]], [-t[1], t[0], 0]])
+        jacobian = np.concatenate([np.eye(3), -lever], 1)
+        position = jacobian @ r["covariance"] @ jacobian.T
+        x, y, z = t * 1e3
+        rows.append({"image": r["image"], "object": r["object"], "x_mm": x, "y_mm": y, "z_mm": z,
+                     "sd_mm": 1e3 * np.sqrt(max(np.trace(position), 0.0)),
+                     "sd_deg": np.degrees(np.sqrt(max(np.trace(r["covariance"][3:, 3:]), 0.0))),
+                     "fitness": float(np.max(r["fitness"])), "improved": bool(r["accepted"]), "ms": 1e3 * r["seconds"]})
+    return pandas.DataFrame(rows)
