@@ -1,240 +1,291 @@
-"""Mesh files -> ObjectModel: find, load, check unit and scale, bake texture to vertex colours, simplify.
-
-A folder with models_info.json is a BOP models folder (millimetres); any other folder or file holds plain meshes.
-"""
+"""CAD models from disk, checked, in metres. A folder is a BOP models folder or holds plain mesh files."""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from storm_core.errors import MeshError
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.simplify import cluster_mesh
+from storm_core.geometry.mesh_read import SUFFIXES, SurfacePart, color_rank, read_surface
+from storm_core.geometry.simplify import refine, simplify
+from storm_core.geometry.surface import (
+    Faces,
+    Vertices,
+    area_vectors,
+    compact,
+    diameter,
+    is_watertight,
+    orient_outward,
+    points_at,
+    sample,
+    vertex_normals,
+    weld,
+)
 from storm_core.geometry.symmetry import symmetry_group
 
-SUFFIXES = (".obj", ".glb", ".ply", ".stl", ".off")
-UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
-PLAUSIBLE = (0.005, 3.0)
-"""Diameters [m] an object can have; outside, the unit is wrong."""
+METRES = {"m": 1.0, "mm": 1e-3, "cm": 1e-2, "in": 0.0254}
+"""Length of each mesh unit in metres."""
+
+SMALLEST, LARGEST = 0.005, 3.0
+"""Diameters [m] STORM can see and grasp; anything else is taken for a wrong unit."""
+
 MAX_EVAL_VERTICES = 20_000
+_SAMPLES_PER_VERTEX = 40
 
 
-def load_models(folder: str | Path, objects: Iterable[str], *, unit: str = "auto", max_faces: int = 8000) -> dict[str, ObjectModel]:
-    """The named objects (all when `objects` is empty) by name, in the order asked for.
+def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = "auto",
+                max_faces: int = 4000) -> dict[str, ObjectModel]:
+    """The wanted objects of a folder (or of one mesh file), under the names they were asked for by.
 
     Args:
-      folder: BOP models folder, a folder of meshes, or one mesh file.
-      objects: BOP ids ("1", "000001"), names from models_info, or file stems.
-      unit: auto, m, mm, cm or in.
+      folder: BOP models folder (obj_000001.ply, models_info.json), folder of plain meshes, or a mesh file.
+      objects: BOP ids ("1", "000001"), `name` entries of models_info.json or file stems; empty = all.
+      unit: of the files: m, mm, cm, in; auto = mm for BOP models, guessed from the size otherwise.
+      max_faces: upper limit of the simplified mesh.
 
     Raises:
-      MeshError: nothing to load, an object is unknown (lists the known ones), or a mesh fails its checks.
+      MeshError: nothing there, an unknown object, or a mesh that fails the checks of `load_model`.
     """
-    if not str(folder):
-        raise MeshError("no models given; set `models` (--models DIR) to a folder with meshes")
-    root = Path(folder)
-    if not root.exists():
-        raise MeshError(f"models folder {root} does not exist")
-    infos = _read_infos(root)
-    known = {root.stem: [root]} if root.is_file() else _mesh_files(root)
-    if not known:
-        raise MeshError(f"{root} holds no mesh ({', '.join(SUFFIXES)})")
-    wanted = list(objects) or [_display(stem, infos) for stem in known]
-    return {name: load_model(_resolve(name, known, infos, root), name=name, unit=unit, info=_info_of(name, infos),
-                             max_faces=max_faces) for name in wanted}
+    found = _catalogue(Path(folder).expanduser())
+    if not objects:
+        return {name: load_model(path, name=name, unit=unit, max_faces=max_faces, info=info)
+                for name, (path, info, listed) in found.items() if listed}
+    out: dict[str, ObjectModel] = {}
+    by_path: dict[Path, str] = {}
+    for selector in objects:
+        path, info = _select(found, selector, folder)
+        if path in by_path:
+            raise MeshError(f"objects {by_path[path]!r} and {selector!r} are the same mesh {path.name}; name it once")
+        by_path[path] = selector
+        out[selector] = load_model(path, name=selector, unit=unit, max_faces=max_faces, info=info)
+    return out
 
 
-def load_model(paths: Path | list[Path], *, name: str | None = None, unit: str = "auto", info: dict[str, Any] | None = None,
-               max_faces: int = 8000) -> ObjectModel:
-    """One mesh. Of several files of the same object the first with colour is used, else the first.
+def load_model(path: Path | str, *, name: str | None = None, unit: str = "auto", max_faces: int = 4000,
+               info: Mapping[str, Any] | None = None) -> ObjectModel:
+    """One checked mesh in metres.
 
     Args:
-      info: its models_info entry (millimetres), if any. Other arguments as in `load_models`.
+      name: default: the file stem.
+      info: the object's entry of models_info.json [mm]; its presence makes mm the unit that `auto` means.
+
+    Raises:
+      MeshError: missing, damaged, without faces, with numbers that are not finite, degenerate, or of implausible size.
     """
-    files = [paths] if isinstance(paths, Path) else paths
-    mesh, file = _first_colored(files)
-    vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
-    warnings: list[str] = []
-    raw_diameter = _diameter(vertices)
-    scale = _scale(file, raw_diameter, unit, bop=info is not None, warnings=warnings)
-    diameter = raw_diameter * scale
-    if not trimesh.Trimesh(*_welded(vertices, faces), process=False).is_watertight:
-        warnings.append("mesh is not watertight")
-    middle = (vertices.min(0) + vertices.max(0)) / 2
-    if np.linalg.norm(middle) > 2 * raw_diameter:
-        warnings.append(f"origin lies {np.linalg.norm(middle) * scale:.3f} m from the object; poses refer to that origin")
-    dense, dense_faces, colors = _vertex_colors(mesh, raw_diameter)
-    if colors is None:
-        warnings.append("mesh has no colour: shape alone decides, look-alikes cannot be told apart")
-    dense, dense_faces, colors = cluster_mesh(dense, dense_faces, colors, max_faces=max_faces, finest=raw_diameter / 80)
-    unique = np.unique(vertices, axis=0)
-    step = -(-len(unique) // MAX_EVAL_VERTICES)
-    declared = info or {}
-    digest = hashlib.sha256(json.dumps({k: declared[k] for k in sorted(declared) if k.startswith("symm")}).encode())
-    for array in (dense, dense_faces, colors if colors is not None else np.zeros(0)):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    path = Path(path)
+    if unit != "auto" and unit not in METRES:
+        raise MeshError(f"mesh_unit {unit!r} is unknown; use auto, {', '.join(METRES)}")
+    parts, warnings = read_surface(path)
+    vertices, faces = _joined(parts, path)
+    raw = diameter(vertices[np.unique(faces)])
+    if raw <= 0 or np.linalg.norm(area_vectors(vertices, faces), axis=1).sum() < 1e-9 * raw**2:
+        raise MeshError(f"mesh {path} is degenerate: its faces have no area; export it again from CAD")
+    scale, guess = _scale(path, raw, unit, info)
+    _check_size(path, raw, scale, info)
+    warnings += guess
+    color = _Colors(parts, vertices, faces)
+    full_vertices, full_faces = weld(vertices * scale, faces, 1e-6 * raw * scale)
+    full_faces = orient_outward(full_vertices, full_faces)
+    eval_vertices = _spread(full_vertices)
+    shown_vertices, shown_faces = _shown(full_vertices, full_faces, max_faces, color.textured)
+    colors = color.at(shown_vertices / scale, shown_faces)
+    warnings += _remarks(full_vertices, full_faces, colors)
+    symmetries = symmetry_group(info or {}, 1e-3)
+    vertices32, faces32 = shown_vertices.astype(np.float32), shown_faces.astype(np.int32)
     return ObjectModel(
-        name=name or file.stem, vertices=np.ascontiguousarray(dense * scale, np.float32),
-        faces=np.ascontiguousarray(dense_faces, np.int32), colors=colors, diameter=diameter,
-        symmetries=symmetry_group(declared, unit_scale=UNITS["mm"]), eval_vertices=unique[::step] * scale,
-        sha256=digest.hexdigest(), warnings=tuple(warnings))
+        name=name or path.stem, vertices=vertices32, faces=faces32, colors=colors, diameter=raw * scale,
+        symmetries=symmetries, eval_vertices=eval_vertices, warnings=warnings,
+        sha256=_digest(vertices32, faces32, colors, symmetries, eval_vertices))
 
 
-def _welded(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices at the same place joined: texture seams are no holes."""
-    unique, label = np.unique(vertices, axis=0, return_inverse=True)
-    return unique, label.ravel()[faces]
+# What is in the folder.
+
+_Entry = tuple[Path, Mapping[str, Any] | None, bool]
 
 
-def _read_infos(root: Path) -> dict[str, dict[str, Any]]:
-    path = (root.parent if root.is_file() else root) / "models_info.json"
-    if not path.exists():
+def _catalogue(folder: Path) -> dict[str, _Entry]:
+    """name -> (file, models_info entry or None, part of "all objects") of everything that can be selected."""
+    if folder.is_file():
+        return {folder.stem: (folder, None, True)}
+    if not folder.is_dir():
+        raise MeshError(f"models folder {folder} does not exist; give the folder that holds the meshes")
+    infos = _models_info(folder)
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            by_stem.setdefault(path.stem, []).append(path)
+    if not by_stem:
+        raise MeshError(f"no meshes in {folder}: expected obj_000001.ply (BOP) or files ending in {', '.join(SUFFIXES)}")
+    out: dict[str, _Entry] = {}
+    for stem, paths in by_stem.items():
+        path = max(paths, key=lambda p: (color_rank(p), -SUFFIXES.index(p.suffix.lower())))
+        number = _bop_id(stem)
+        if number is None:
+            out[stem] = (path, None, not infos)
+        else:
+            out[str(number)] = (path, infos.get(str(number), {}), True)
+    return out
+
+
+def _bop_id(stem: str) -> int | None:
+    digits = stem.removeprefix("obj_")
+    return int(digits) if stem.startswith("obj_") and digits.isdigit() else None
+
+
+def _models_info(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "models_info.json"
+    if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        infos = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise MeshError(f"cannot read {path}: {error}") from error
+    if not isinstance(infos, dict) or not all(isinstance(info, dict) for info in infos.values()):
+        raise MeshError(f"{path} must map object ids to their properties, as BOP datasets do")
+    return infos
 
 
-def _mesh_files(root: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for suffix in SUFFIXES:
-        for path in sorted(root.glob(f"*{suffix}")):
-            files.setdefault(path.stem, []).append(path)
-    return dict(sorted(files.items()))
+def _select(found: Mapping[str, _Entry], selector: str, folder: Path | str) -> tuple[Path, Mapping[str, Any] | None]:
+    stem = selector.removeprefix("obj_")
+    candidates = [selector, str(int(stem))] if stem.isdigit() else [selector]
+    for key in candidates:
+        if key in found:
+            return found[key][:2]
+    named = {str(info["name"]): path_info for path_info in found.values()
+             if (info := path_info[1]) and "name" in info}
+    if selector in named:
+        return named[selector][:2]
+    known = [f"{key} ({info['name']})" if (info := found[key][1]) and "name" in info else key for key in found]
+    raise MeshError(f"no object {selector!r} in {folder}; there are: {', '.join(known)}")
 
 
-def _bop_id(stem: str) -> str:
-    """'obj_000005', '000005' and '5' -> '5'; other stems unchanged."""
-    digits = stem.removeprefix("obj_")
-    return str(int(digits)) if digits.isdigit() else stem
+# Checks.
+
+def _joined(parts: tuple[SurfacePart, ...], path: Path) -> tuple[Vertices, Faces]:
+    offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    vertices = np.concatenate([part.vertices for part in parts])
+    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)])
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise MeshError(f"mesh {path} is damaged: a face uses vertex {faces.max()} of {len(vertices)}")
+    if not np.isfinite(vertices[np.unique(faces)]).all():
+        raise MeshError(f"mesh {path} has vertices that are not finite numbers (NaN or infinity); export it again")
+    return vertices, faces
 
 
-def _display(stem: str, infos: dict[str, dict[str, Any]]) -> str:
-    return _bop_id(stem) if _bop_id(stem) in infos else stem
+def _scale(path: Path, raw: float, unit: str, info: Mapping[str, Any] | None) -> tuple[float, tuple[str, ...]]:
+    """Metres per file unit, and a warning when it had to be guessed."""
+    if unit != "auto":
+        return METRES[unit], ()
+    if info is not None:
+        return METRES["mm"], ()
+    if path.suffix.lower() in (".glb", ".gltf"):
+        return 1.0, ()  # the glTF standard says metres
+    if SMALLEST <= raw <= LARGEST:
+        return 1.0, (f"unit not given: taken as m, so the object is {raw:.3g} m across; set mesh_unit if not",)
+    if 20.0 <= raw <= 1000 * LARGEST:
+        return 1e-3, (f"unit not given: taken as mm, so the object is {raw:.3g} mm across; set mesh_unit if not",)
+    raise MeshError(f"the unit of {path} cannot be guessed: it is {raw:.3g} units across; set mesh_unit to "
+                    f"{' or '.join(_fitting(raw)) or 'the right one, or scale the mesh'}")
 
 
-def _info_of(name: str, infos: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    if _bop_id(name) in infos:
-        return infos[_bop_id(name)]
-    return next((i for i in infos.values() if i.get("name") == name), None)
+def _fitting(raw: float) -> list[str]:
+    return [f"{name} ({raw * metres:.3g} m across)" for name, metres in METRES.items()
+            if SMALLEST <= raw * metres <= LARGEST]
 
 
-def _resolve(name: str, known: dict[str, list[Path]], infos: dict[str, dict[str, Any]], root: Path) -> list[Path]:
-    by_name = {i.get("name"): key for key, i in infos.items()}
-    target = _bop_id(by_name.get(name, name))
-    for stem, files in known.items():
-        if stem == name or _bop_id(stem) == target:
-            return files
-    options = ", ".join(_display(s, infos) for s in known)
-    raise MeshError(f"no mesh for object {name!r} in {root}; it has: {options}")
+def _check_size(path: Path, raw: float, scale: float, info: Mapping[str, Any] | None) -> None:
+    unit = next(name for name, metres in METRES.items() if metres == scale)
+    size = raw * scale
+    if not SMALLEST <= size <= LARGEST:
+        fits = " or ".join(_fitting(raw))
+        raise MeshError(f"mesh {path} would be {size:.4g} m across when its numbers are in {unit}; STORM handles {SMALLEST} "
+                        f"to {LARGEST:g} m: " + (f"set mesh_unit to {fits}" if fits else "scale the mesh"))
+    stated = float((info or {}).get("diameter", 0.0)) * 1e-3
+    if stated > 0 and not 0.8 < size / stated < 1.25:
+        raise MeshError(f"mesh {path} is {size:.4g} m across when its numbers are in {unit}, but models_info.json says "
+                        f"{stated:.4g} m (BOP: mm); correct mesh_unit, the mesh or models_info.json")
 
 
-def _first_colored(files: list[Path]) -> tuple[trimesh.Trimesh, Path]:
-    first: tuple[trimesh.Trimesh, Path] | None = None
-    for file in files:
-        mesh = _load(file)
-        if _has_color(mesh):
-            return mesh, file
-        first = first or (mesh, file)
-    assert first is not None
-    return first
+def _remarks(vertices: Vertices, faces: Faces, colors: NDArray[np.uint8] | None) -> tuple[str, ...]:
+    out = []
+    if not is_watertight(faces):
+        out.append("the mesh is not watertight: it has holes, or edges shared by more than two faces")
+    low, high = vertices.min(0), vertices.max(0)
+    away = np.linalg.norm(np.maximum(np.maximum(low, -high), 0))
+    if away > np.linalg.norm(high - low):
+        out.append(f"the origin of the mesh lies {away:.3g} m outside its box: poses refer to that far point")
+    if colors is None:
+        out.append("the mesh has no colour: only its shape can be recognised")
+    return tuple(out)
 
 
-def _load(file: Path) -> trimesh.Trimesh:
-    if not file.exists():
-        raise MeshError(f"mesh {file} does not exist")
-    try:
-        mesh = trimesh.load(file, force="mesh", process=False)
-    except Exception as error:  # noqa: BLE001 - trimesh raises whatever its parsers raise; translated once, here
-        raise MeshError(f"cannot read mesh {file}: {type(error).__name__}: {error}") from error
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.vertices) < 4 or len(mesh.faces) < 4:
-        raise MeshError(f"mesh {file} is empty ({len(getattr(mesh, 'vertices', []))} vertices, "
-                        f"{len(getattr(mesh, 'faces', []))} faces); a solid needs at least 4 of each")
-    if not np.isfinite(mesh.vertices).all():
-        raise MeshError(f"mesh {file} has vertices that are not finite; export it again")
-    if np.linalg.matrix_rank(mesh.vertices - mesh.vertices.mean(0), tol=1e-9) < 2:
-        raise MeshError(f"mesh {file} is degenerate: all vertices lie on a line")
-    return mesh
+# Building the model.
+
+def _shown(vertices: Vertices, faces: Faces, max_faces: int, textured: bool) -> tuple[Vertices, Faces]:
+    """The mesh that is rendered: few faces, but small enough that colours per vertex can carry a texture."""
+    area = np.linalg.norm(area_vectors(vertices, faces), axis=1)
+    vertices, faces = compact(vertices, faces[area > 1e-9 * area.max()])
+    spacing = float(np.sqrt(2 * area.sum() / max_faces))
+    if textured or len(faces) > max_faces:
+        # Clusters need vertices in every cell, also where CAD puts one long triangle.
+        vertices, faces = refine(vertices, faces, spacing)
+    return simplify(vertices, faces, max_faces)
 
 
-def _has_color(mesh: trimesh.Trimesh) -> bool:
-    kind = mesh.visual.kind
-    return kind in ("vertex", "face") or (kind == "texture" and _texture(mesh) is not None and mesh.visual.uv is not None)
+def _spread(vertices: Vertices) -> Vertices:
+    if len(vertices) <= MAX_EVAL_VERTICES:
+        return vertices
+    return vertices[np.sort(np.random.default_rng(0).permutation(len(vertices))[:MAX_EVAL_VERTICES])]
 
 
-def _texture(mesh: trimesh.Trimesh) -> NDArray[np.uint8] | None:
-    material = mesh.visual.material
-    image = getattr(material, "image", None)
-    image = getattr(material, "baseColorTexture", None) if image is None else image
-    return None if image is None or min(image.size) < 4 else np.asarray(image.convert("RGB"))
+class _Colors:
+    """Colour of the surface of a file, to be averaged onto the vertices of another mesh of the same object."""
+
+    def __init__(self, parts: tuple[SurfacePart, ...], vertices: Vertices, faces: Faces) -> None:
+        self._parts = parts if all(part.color for part in parts) else ()
+        self._vertices, self._faces = vertices, faces
+        self.textured = bool(self._parts) and any(part.textured for part in parts)
+
+    def at(self, vertices: Vertices, faces: Faces) -> NDArray[np.uint8] | None:
+        """(V, 3) uint8: the mean colour of the surface nearest to each vertex; None for an uncoloured file."""
+        if not self._parts:
+            return None
+        count = max(20_000, _SAMPLES_PER_VERTEX * len(vertices))
+        face, weights = sample(self._vertices, self._faces, count)
+        rgb = np.empty((count, 3))
+        start = 0
+        for part in self._parts:
+            mine = (face >= start) & (face < start + len(part.faces))
+            rgb[mine] = part.color(face[mine] - start, weights[mine])  # type: ignore[misc]
+            start += len(part.faces)
+        points = points_at(self._vertices, self._faces, face, weights)
+        # Normals keep the colours of the two sides of a thin wall apart; a sense that the file got wrong does not matter
+        # for the nearest vertex as long as one exists, because distances are compared in space first.
+        thickness = 0.05 * float(np.ptp(vertices, axis=0).max())
+        out_normals = vertex_normals(vertices, faces) * thickness
+        vectors = area_vectors(self._vertices, self._faces)[face]
+        in_normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300) * thickness
+        owner = cKDTree(np.hstack([vertices, out_normals])).query(np.hstack([points, in_normals]))[1]
+        hits = np.bincount(owner, minlength=len(vertices))
+        total = np.stack([np.bincount(owner, rgb[:, c], len(vertices)) for c in range(3)], 1)
+        bare = hits == 0
+        if bare.any():
+            total[bare] = rgb[cKDTree(points).query(vertices[bare])[1]]
+        return np.clip(np.round(total / np.maximum(hits, 1)[:, None]), 0, 255).astype(np.uint8)
 
 
-def _vertex_colors(mesh: trimesh.Trimesh, diameter: float
-                   ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8] | None]:
-    """Vertices, faces and colours, subdivided where needed so that texture detail of diameter/80 survives."""
-    import cv2
-
-    vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
-    if not _has_color(mesh):
-        return vertices, faces, None
-    spacing = diameter / 80
-    if mesh.visual.kind == "face":
-        return (vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3),
-                np.repeat(np.asarray(mesh.visual.face_colors)[:, :3], 3, 0).astype(np.uint8))
-    if mesh.visual.kind == "vertex":
-        return vertices, faces, np.asarray(mesh.visual.vertex_colors)[:, :3].astype(np.uint8)
-    image = _texture(mesh)
-    # uv rides along as tiny extra coordinates, so that edge lengths stay those of the surface.
-    tiny = 1e-9 * diameter
-    wide = np.hstack([vertices, np.asarray(mesh.visual.uv)[:, :2] * tiny])
-    wide, faces = trimesh.remesh.subdivide_to_size(wide, faces, spacing, max_iter=12)
-    vertices, uv, faces = wide[:, :3], wide[:, 3:] / tiny, np.asarray(faces, np.int64)
-    tri, tri_uv = vertices[faces], uv[faces]
-    area = np.linalg.norm(np.cross(tri[:, 1] - tri[:, 0], tri[:, 2] - tri[:, 0]), axis=1).sum()
-    e1, e2 = tri_uv[:, 1] - tri_uv[:, 0], tri_uv[:, 2] - tri_uv[:, 0]
-    uv_area = np.abs(e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]).sum()
-    texels = spacing * np.sqrt(max(uv_area, 1e-12) / area) * np.sqrt(image.shape[0] * image.shape[1])
-    if texels > 1:  # average what one vertex stands for: point samples would alias
-        size = tuple(max(4, round(s / texels)) for s in image.shape[1::-1])
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    h, w = image.shape[:2]
-    x = np.clip(np.mod(uv[:, 0], 1.0) * w - 0.5, 0, w - 1).astype(np.float32)
-    y = np.clip((1 - np.mod(uv[:, 1], 1.0)) * h - 0.5, 0, h - 1).astype(np.float32)
-    colors = np.concatenate([
-        cv2.remap(image, x[i:i + 30000, None], y[i:i + 30000, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
-        for i in range(0, len(x), 30000)])
-    return vertices, faces, colors.astype(np.uint8)
-
-
-def _diameter(vertices: NDArray[np.float64]) -> float:
-    """Largest distance between two vertices; exact on the convex hull (flat meshes: on all vertices, thinned)."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        points = vertices[ConvexHull(vertices).vertices]
-    except QhullError:
-        points = np.unique(vertices, axis=0)
-    points = points[:: -(-len(points) // 4000)]
-    return float(max(np.linalg.norm(points - p, axis=1).max() for p in points))
-
-
-def _scale(file: Path, raw: float, unit: str, *, bop: bool, warnings: list[str]) -> float:
-    """Metres per mesh unit; MeshError when the resulting diameter is implausible, with the unit that would fit."""
-    if unit == "auto":
-        unit = "mm" if bop or raw > PLAUSIBLE[1] else "m"
-        if not bop:
-            warnings.append(f"unit of {file.name} guessed: {unit} (diameter {raw:.4g} {unit}); set mesh_unit to be sure")
-    diameter = raw * UNITS[unit]
-    if not PLAUSIBLE[0] <= diameter <= PLAUSIBLE[1]:
-        fits = [u for u, s in UNITS.items() if PLAUSIBLE[0] <= raw * s <= PLAUSIBLE[1]]
-        hint = f"; mesh_unit: {' or '.join(fits)} would fit" if fits else ""
-        raise MeshError(f"mesh {file} declared in {unit} has a diameter of {diameter:.4g} m, "
-                        f"outside [{PLAUSIBLE[0]}, {PLAUSIBLE[1]}] m{hint}")
-    return UNITS[unit]
+def _digest(*arrays: NDArray[Any] | None) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is None:
+            digest.update(b"none")
+        else:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
