@@ -4,7 +4,7 @@ import os
 import shutil
 import sysconfig
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,6 +12,7 @@ from storm_core.errors import SetupError
 from storm_ros.dds import PROFILE_VARIABLES, SMALLEST_SEGMENT, segment_size, shared_memory_size, uses_fast_dds
 from storm_ros.interfaces import missing
 from storm_ros.resources import share_file
+from storm_ros.shared_memory import abandoned_segments
 
 _SOCKET_BUFFER = 4 * 2**20
 _LAST_SAFE_DOMAIN = 101
@@ -121,6 +122,15 @@ def check_shared_memory(size: int | None, env: Mapping[str, str]) -> Check:
     return Check("ok", f"/dev/shm has {size / 2**20:.0f} MB: {segment // 2**20} MB for each node")
 
 
+def check_leftovers(segments: Sequence[Path]) -> Check:
+    """Args: segments: shared memory of processes that were killed."""
+    if not segments:
+        return Check("ok", "no shared memory was left behind by killed nodes")
+    size = sum(path.stat().st_blocks * 512 for path in segments) / 2**20
+    files = " ".join(f"{path}*" for path in segments)
+    return Check("warning", f"{len(segments)} killed process(es) left {size:.0f} MB in /dev/shm", f"rm {files}")
+
+
 def check_socket_buffers(maximum: int | None) -> Check:
     """Args: maximum: net.core.rmem_max in bytes, None when unknown. Matters between hosts only."""
     if maximum is None or maximum >= _SOCKET_BUFFER:
@@ -158,6 +168,7 @@ def ros_checks(env: Mapping[str, str] = os.environ) -> dict[str, Check]:
         "dds profile": check_profile(env),
         "transports": check_transports(env),
         "shared memory": check_shared_memory(shared_memory_size(), env),
+        "leftovers": check_leftovers(abandoned_segments()),
         "socket buffers": check_socket_buffers(_kernel_number("/proc/sys/net/core/rmem_max")),
         "discovery": check_discovery(env),
     }

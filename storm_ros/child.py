@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -58,8 +59,10 @@ class Child:
         self.restart_at = None
         self._lines.clear()
         self._started, self._ended = time.monotonic(), 0.0
+        if shutil.which(self._command[0]) is None:
+            raise SetupError(f"cannot start {self.name}: there is no program {self._command[0]}")
         try:
-            self._popen = subprocess.Popen(self._command, env=dict(self._env), text=True, errors="replace",
+            self._popen = subprocess.Popen([*_bound_to_us(), *self._command], env=dict(self._env), text=True, errors="replace",
                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                            start_new_session=True)
         except OSError as error:
@@ -102,3 +105,12 @@ class Child:
             for line in pipe:
                 self._lines.append(line)
                 self._sink(f"[{self.name}] {line.rstrip()}")
+
+
+def _bound_to_us() -> list[str]:
+    """Prefix that makes the kernel end the child when the thread that started it is gone, were we killed ourselves.
+
+    util-linux's setpriv does it without running Python code between fork and exec, which is unsafe beside threads.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -14,6 +14,7 @@ from storm_core.errors import SetupError
 from storm_ros.child import Child
 from storm_ros.dds import prepare_environment
 from storm_ros.graph import PACKAGE, NodeProcess, ros_arguments
+from storm_ros.shared_memory import remove_abandoned
 
 _POLL = 0.05
 """Time between two looks at the children [s]."""
@@ -115,6 +116,7 @@ class RunningGraph:
 
     def start(self) -> None:
         """Start all children and the watching thread."""
+        remove_abandoned()
         for child in self._children:
             child.start()
         self._watcher.start()
@@ -144,6 +146,8 @@ class RunningGraph:
                 time.sleep(_POLL)
         for child in self._children:
             child.close()
+        if any((child.poll() or 0) < 0 for child in self._children):
+            remove_abandoned()
 
     def _watch(self) -> None:
         while not self._stopping.wait(_POLL):
@@ -165,6 +169,8 @@ class RunningGraph:
         if code is None or child.finished:
             return
         lived = child.lived
+        if code < 0:
+            remove_abandoned()
         if not child.process.respawn:
             child.finished = True
             self._sink(f"{child.name} ended ({exit_text(code)})")

@@ -7,6 +7,7 @@ import pytest
 from storm_ros.checks import (
     check_compilers,
     check_discovery,
+    check_leftovers,
     check_messages,
     check_middleware,
     check_profile,
@@ -68,6 +69,14 @@ def test_small_shared_memory_is_named(megabytes, status):
     check = check_shared_memory(None if megabytes is None else megabytes * 2**20, {})
     assert check.status == status
     assert ("--shm-size" in check.remedy) == (status == "warning")
+
+
+def test_shared_memory_of_the_dead_is_named(tmp_path):
+    segment = tmp_path / "fastdds_0123456789abcdef"
+    segment.write_bytes(bytes(2**20))
+    check = check_leftovers([segment])
+    assert check.status == "warning" and "left 1 MB" in check.text and check.remedy == f"rm {segment}*"
+    assert check_leftovers([]).status == "ok"
 
 
 def test_the_kernel_and_discovery_settings():

@@ -1,6 +1,8 @@
 """Running a graph with real, tiny child processes: start, log, restart, give up, and never leave anyone behind."""
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,28 +119,46 @@ def test_a_program_that_does_not_exist_is_one_clear_error():
             pass
 
 
-def test_sigterm_to_storm_up_stops_the_graph(tmp_path):
-    """The command line turns SIGTERM and SIGINT, even where a shell made it ignore SIGINT, into a clean stop."""
+RUNNER = (
+    "import sys\n"
+    "from storm_core.cli.up import watch\n"
+    "from storm_ros.graph import NodeProcess\n"
+    "from storm_ros.up import Graph\n"
+    "child = {child!r}\n"
+    "graph = Graph([NodeProcess(name='n', executable='n', nodes=('n',))], sink=lambda line: print(line, flush=True),\n"
+    "              command=lambda p: [sys.executable, '-c', 'import os; print(os.getpid());' + child])\n"
+    "sys.exit(watch(graph))\n")
+
+
+@contextlib.contextmanager
+def runner_and_child(tmp_path):
+    """A process that runs a graph as `storm up` does, started as shells start background jobs, and its child's pid."""
     script = tmp_path / "runner.py"
-    script.write_text(
-        "import sys\n"
-        "from storm_core.cli.up import watch\n"
-        "from storm_ros.graph import NodeProcess\n"
-        "from storm_ros.up import Graph\n"
-        f"child = {SLEEP!r}\n"
-        "print_line = lambda line: print(line, flush=True)\n"
-        "graph = Graph([NodeProcess(name='n', executable='n', nodes=('n',))], sink=print_line,\n"
-        "              command=lambda p: [sys.executable, '-c', 'import os; print(os.getpid());' + child])\n"
-        "sys.exit(watch(graph))\n")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        runner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
-                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
-        try:
-            pid = int(runner.stdout.readline().split()[-1])
-            assert "ready" in runner.stdout.readline()
-            runner.send_signal(number)
-            assert runner.wait(20) == 0
-            assert gone(pid)
-        finally:
-            runner.kill()
-            runner.stdout.close()
+    script.write_text(RUNNER.format(child=SLEEP))
+    runner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    try:
+        pid = int(runner.stdout.readline().split()[-1])
+        assert "ready" in runner.stdout.readline()
+        yield runner, pid
+    finally:
+        runner.kill()
+        runner.wait()
+        runner.stdout.close()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not on this machine")
+def test_children_do_not_outlive_a_killed_parent(tmp_path):
+    with runner_and_child(tmp_path) as (runner, pid):
+        runner.kill()
+        runner.wait()
+        until(lambda: gone(pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sigterm_and_sigint_to_storm_up_stop_the_graph(tmp_path, number):
+    """Also where a shell made it ignore SIGINT."""
+    with runner_and_child(tmp_path) as (runner, pid):
+        runner.send_signal(number)
+        assert runner.wait(20) == 0
+        assert gone(pid)
