@@ -1,0 +1,104 @@
+"""BOP result files: CSV of the BOP challenge and scene_pred.json. m -> mm and back here."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.bop.cameras import MM, read_json
+from storm_core.bop.dataset import parse_pose
+from storm_core.errors import DatasetError
+
+HEADER = ("scene_id", "im_id", "obj_id", "score", "R", "t", "time")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PoseEstimate:
+    """One estimated pose in one image.
+
+    Attributes:
+      cam_from_obj: (4, 4) [m]. score: confidence, higher is better.
+      time_s: time spent on the whole image [s], -1 when unknown.
+    """
+
+    scene_id: int
+    im_id: int
+    obj_id: int
+    score: float
+    cam_from_obj: NDArray[np.float64]
+    time_s: float = -1.0
+
+
+def write_csv(file: Path, estimates: Iterable[PoseEstimate]) -> None:
+    """The BOP challenge CSV. Its readers expect one time per image: the largest of the image's estimates."""
+    estimates = list(estimates)
+    times: dict[tuple[int, int], float] = {}
+    for e in estimates:
+        times[e.scene_id, e.im_id] = max(times.get((e.scene_id, e.im_id), -1.0), e.time_s)
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(HEADER)
+        for e in estimates:
+            writer.writerow([e.scene_id, e.im_id, e.obj_id, f"{e.score:.6f}", _text(e.cam_from_obj[:3, :3]),
+                             _text(e.cam_from_obj[:3, 3] / MM), f"{times[e.scene_id, e.im_id]:.6f}"])
+
+
+def write_scene_pred(file: Path, estimates: Iterable[PoseEstimate]) -> None:
+    """scene_pred.json of one scene: {im_id: [{obj_id, cam_R_m2c, cam_t_m2c [mm], score}]}."""
+    out: dict[str, list[dict[str, object]]] = {}
+    for e in estimates:
+        out.setdefault(str(e.im_id), []).append({
+            "obj_id": e.obj_id, "cam_R_m2c": e.cam_from_obj[:3, :3].reshape(9).tolist(),
+            "cam_t_m2c": (e.cam_from_obj[:3, 3] / MM).tolist(), "score": e.score})
+    file.write_text(json.dumps(out, indent=1))
+
+
+def read_predictions(file: Path, scene_id: int = 0) -> list[PoseEstimate]:
+    """Poses from a BOP CSV or a scene_pred.json.
+
+    Args:
+      scene_id: scene of a scene_pred.json, which does not say it.
+
+    Raises:
+      DatasetError: the file is missing or a row is malformed (names the line).
+    """
+    if file.suffix == ".json":
+        content = read_json(file, "predicted poses")
+        try:
+            return [PoseEstimate(scene_id=scene_id, im_id=int(im_id), obj_id=int(entry["obj_id"]),
+                                 score=float(entry.get("score", 1.0)),
+                                 cam_from_obj=parse_pose(entry, f"{file} image {im_id}"))
+                    for im_id, entries in content.items() for entry in entries]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DatasetError(f"{file} is not a scene_pred.json ({error}); expected {{im_id: [{{obj_id, cam_R_m2c, "
+                               "cam_t_m2c, score}]}") from error
+    return _read_csv(file)
+
+
+def _read_csv(file: Path) -> list[PoseEstimate]:
+    out = []
+    try:
+        with file.open(newline="") as stream:
+            for number, row in enumerate(csv.reader(stream), 1):
+                if not row or (number == 1 and row[0] == HEADER[0]):
+                    continue
+                try:
+                    scene_id, im_id, obj_id, score, r, t, time_s = row
+                    pose = parse_pose({"cam_R_m2c": [float(v) for v in r.split()], "obj_id": obj_id,
+                                       "cam_t_m2c": [float(v) for v in t.split()]}, f"{file} line {number}")
+                    out.append(PoseEstimate(scene_id=int(scene_id), im_id=int(im_id), obj_id=int(obj_id),
+                                            score=float(score), cam_from_obj=pose, time_s=float(time_s)))
+                except ValueError as error:
+                    raise DatasetError(f"{file} line {number} is not a BOP result ({error}); expected "
+                                       f"{','.join(HEADER)}") from error
+    except OSError as error:
+        raise DatasetError(f"cannot read predictions {file}: {error}") from error
+    return out
+
+
+def _text(values: NDArray[np.float64]) -> str:
+    return " ".join(f"{v:.9g}" for v in values.reshape(-1))
