@@ -70,7 +70,7 @@ def test_found_and_registered_without_a_mask(model, onboarding: OnboardingConfig
 def test_registered_from_a_mask_alone(onboarding: OnboardingConfig) -> None:
     model = textured_box()
     frame = frame_of([(model, TRUTH)], noise=0.002)
-    mask = np.abs(frame.depth - frame_of([]).depth) > 0.004
+    mask = np.abs(frame_of([(model, TRUTH)]).depth - frame_of([]).depth) > 0.004
     found = GeometricLocalizer({model.name: model}, SomConfig(), onboarding).localize(frame, model.name, Hint(mask=mask))
     assert isinstance(found, Localization) and len(found.cam_from_objs) == 0
     result = GeometricRegistrar({model.name: model}, RegistrationConfig(), onboarding).register(frame, found)
