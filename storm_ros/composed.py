@@ -1,0 +1,32 @@
+"""All nodes in one process: less memory and no copies between processes, but they share one interpreter's time."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from storm_ros.graph import CORE_NODES
+from storm_ros.node import StormNode
+from storm_ros.running import run
+
+_KNOWN = (*CORE_NODES, "viz_node")
+
+
+def node_class(name: str) -> type[StormNode]:
+    """The class of a node: SomNode of storm_ros.som_node, and so on."""
+    title = "".join(part.capitalize() for part in name.split("_"))
+    return getattr(importlib.import_module(f"storm_ros.{name}"), title)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the nodes named by --nodes; --ros-args and what follows goes to ROS."""
+    given = list(sys.argv[1:] if args is None else args)
+    own = given[:given.index("--ros-args")] if "--ros-args" in given else given
+    parser = argparse.ArgumentParser(prog="composed", description="All STORM nodes in one process.")
+    parser.add_argument("--nodes", nargs="+", choices=_KNOWN, default=_KNOWN, metavar="NAME",
+                        help=f"which nodes (default: {' '.join(_KNOWN)})")
+    return run([node_class(name) for name in parser.parse_args(own).nodes], given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
