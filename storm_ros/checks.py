@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from storm_core.errors import SetupError
-from storm_ros.dds import PROFILE_VARIABLES, SMALLEST_SEGMENT, segment_size, shared_memory_size, uses_fast_dds
+from storm_ros.dds import (
+    PROFILE_VARIABLES,
+    SMALLEST_SEGMENT,
+    has_fast_dds_2,
+    segment_size,
+    shared_memory_size,
+    uses_fast_dds,
+)
 from storm_ros.interfaces import missing
 from storm_ros.resources import share_file
 from storm_ros.shared_memory import abandoned_segments
@@ -82,8 +89,12 @@ def check_middleware(env: Mapping[str, str]) -> Check:
 def check_profile(env: Mapping[str, str]) -> Check:
     """The Fast DDS profile file: the user's, if one is named, must have room for images."""
     named = [(name, env[name]) for name in PROFILE_VARIABLES if env.get(name)]
-    if not named or not uses_fast_dds(env):
-        return Check("ok", "STORM's Fast DDS profile for images is used")
+    if not uses_fast_dds(env):
+        return Check("ok", "this middleware does not read Fast DDS profiles")
+    if not named:
+        variable = PROFILE_VARIABLES[1 if has_fast_dds_2(env) else 0]
+        return Check("ok", "STORM's Fast DDS profile for images is used; start camera drivers and players with "
+                           f"{variable}={_shipped_profile()} too")
     variable, path = named[0]
     remedy = f"unset {variable}, or copy the transports of {_shipped_profile()} into it"
     try:

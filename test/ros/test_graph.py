@@ -118,8 +118,9 @@ def test_every_process_has_a_wrapper_and_a_module_with_main():
     for name in names:
         wrapper = ROOT / "resource" / "executables" / name
         assert wrapper.stat().st_mode & stat.S_IXUSR, name
-        tree = ast.parse((ROOT / "storm_ros" / f"{name}.py").read_text())
-        assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body), name
+        text = (ROOT / "storm_ros" / f"{name}.py").read_text()
+        assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in ast.parse(text).body), name
+        assert 'if __name__ == "__main__":' in text, f"python -m storm_ros.{name} would do nothing"
 
 
 def test_rcl_reads_the_arguments_as_they_were_meant():
