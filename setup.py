@@ -17,6 +17,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{PACKAGE}/config", sorted(glob("config/*"))),
+        (f"share/{PACKAGE}/models", ["models/manifest.yaml", "models/README.md"]),
         (f"lib/{PACKAGE}", sorted(glob("resource/executables/*"))),
     ],
     entry_points={"console_scripts": ["storm = storm_core.cli.main:main"]},

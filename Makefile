@@ -1,0 +1,34 @@
+# Two commands: `make demo` shows the whole system, `make test` runs every test. Both set up .venv first.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+PYTHON ?=
+
+.PHONY: demo test setup full lint clean
+
+demo: $(STAMP)
+	$(VENV)/bin/storm demo
+
+test: $(STAMP)
+	$(PY) -m pytest $(TESTS)
+
+setup: $(STAMP)
+
+# The learned stages as well; this torch needs no GPU. A CUDA machine: see "GPU" in README.md.
+full: $(STAMP)
+	$(PY) -m pip install torch==2.13.0
+	$(PY) -m pip install -e '.[full]'
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+
+# Again whenever the list of dependencies changes. The message types are built once and found afterwards.
+$(STAMP): pyproject.toml setup.py
+	@sh scripts/make_venv.sh $(VENV) '$(PYTHON)'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[ros,dev]'
+	$(PY) -m storm_ros.interfaces
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
