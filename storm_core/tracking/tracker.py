@@ -121,11 +121,15 @@ class RegionDepthTracker:
         if fit.view.inside < MIN_INSIDE:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image")
         innovation = self._innovation(model, predicted, fit.cam_from_obj)
-        contradicted = fit.measured > 0.2 and fit.behind > 0.5 and fit.inlier < 0.3
+        believable = innovation <= self._config.max_innovation
+        # A fit that ran away says nothing about the place where the object was last seen; the prediction does.
+        there = fit if believable else assess(frame, model, rendered_view(model, predicted, frame.camera), predicted,
+                                              state.colors.posterior)
+        contradicted = there.measured > 0.2 and there.behind > 0.5 and there.inlier < 0.3
         state.contradicted = state.contradicted + 1 if contradicted else 0
         if state.contradicted >= MAX_CONTRADICTED:
-            return self._failure(name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {fit.behind:.0%} of it")
-        if not self._corrected(fit) or contradicted or innovation > self._config.max_innovation:
+            return self._failure(name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it")
+        if contradicted or not believable or not self._corrected(fit):
             return self._coast(frame, state, predicted, dt, innovation)
         self._accept(frame, state, fit, dt)
         return self._result(frame, state, innovation, coasting=False)

@@ -1,0 +1,188 @@
+"""The tracker on rendered sequences with known motion."""
+
+import numpy as np
+import pytest
+
+from storm_core.config import TrackingConfig
+from storm_core.errors import InputError
+from storm_core.geometry.pose import angle_between, se3_exp, so3_log, transform
+from storm_core.tracking.optimise import center_of, left_covariance
+from storm_core.tracking.tracker import RegionDepthTracker
+from storm_core.types import Frame, Reason, Track, TrackFailure
+from test.unit.tracking.scenes import STEP_NS, background, observe, registered, swing, wedge
+
+MODEL = wedge()
+CONFIG = TrackingConfig()
+
+
+def sequence(count: int, speed: float = 1.0, seed: int = 0, **kwargs: float) -> tuple[np.ndarray, list[Frame]]:
+    rng = np.random.default_rng(seed)
+    backdrop = background(rng)
+    poses = swing(count, speed)
+    return poses, [observe(MODEL, pose, i * STEP_NS, backdrop, rng, **kwargs) for i, pose in enumerate(poses)]
+
+
+def started(pose: np.ndarray, frame: Frame) -> RegionDepthTracker:
+    tracker = RegionDepthTracker({MODEL.name: MODEL}, CONFIG)
+    tracker.start(frame, registered(MODEL.name, pose, frame.stamp_ns))
+    return tracker
+
+
+def errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """(mean vertex distance [m], angle [deg])."""
+    gap = transform(found, MODEL.eval_vertices) - transform(truth, MODEL.eval_vertices)
+    return float(np.linalg.norm(gap, axis=1).mean()), float(np.rad2deg(angle_between(found, truth)))
+
+
+@pytest.mark.parametrize("speed", [1.0, 4.0])
+def test_known_motion_is_followed(speed: float) -> None:
+    poses, frames = sequence(25, speed)
+    tracker = started(poses[0], frames[0])
+    for pose, frame in zip(poses[1:], frames[1:], strict=True):
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track) and not track.coasting
+        shift, angle = errors(track.cam_from_obj, pose)
+        assert shift < 0.002 and angle < 1.0
+
+
+def test_without_depth_the_contour_alone_holds_and_the_covariance_grows() -> None:
+    poses, frames = sequence(12)
+    covariances = []
+    for blind in (False, True):
+        tracker = started(poses[0], frames[0])
+        for pose, frame in zip(poses[1:], frames[1:], strict=True):
+            if blind:
+                frame = Frame(rgb=frame.rgb, depth=np.zeros_like(frame.depth), camera=frame.camera, stamp_ns=frame.stamp_ns)
+            track = tracker.track(frame)[MODEL.name]
+            assert isinstance(track, Track)
+        covariances.append(np.trace(left_covariance(track.covariance, -center_of(MODEL, track.cam_from_obj))[:3, :3]))
+        assert errors(track.cam_from_obj, pose)[0] < (0.012 if blind else 0.002)
+    assert covariances[1] > 1.5 * covariances[0]
+
+
+def test_occlusion_coasts_with_growing_covariance_and_recovers() -> None:
+    poses, frames = sequence(20)
+    rng = np.random.default_rng(5)
+    tracker = started(poses[0], frames[0])
+    sizes = []
+    for i in range(1, 20):
+        hidden = 8 <= i < 13
+        frame = observe(MODEL, poses[i], i * STEP_NS, background(np.random.default_rng(0)), rng, occluder=1.0) if hidden else frames[i]
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track)
+        assert track.coasting == hidden
+        sizes.append(np.trace(left_covariance(track.covariance, -center_of(MODEL, track.cam_from_obj))))
+    assert all(a < b for a, b in zip(sizes[7:11], sizes[8:12], strict=True))
+    assert errors(track.cam_from_obj, poses[-1])[0] < 0.002
+
+
+def test_half_hidden_object_is_still_followed() -> None:
+    poses, frames = sequence(15)
+    tracker = started(poses[0], frames[0])
+    rng = np.random.default_rng(1)
+    backdrop = background(np.random.default_rng(0))
+    for i in range(1, 15):
+        frame = observe(MODEL, poses[i], i * STEP_NS, backdrop, rng, occluder=0.5)
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track) and not track.coasting
+    assert errors(track.cam_from_obj, poses[-1])[0] < 0.004
+
+
+def test_leaving_the_image_ends_the_track_with_a_reason() -> None:
+    rng = np.random.default_rng(0)
+    backdrop = background(rng)
+    pose = swing(1)[0]
+    tracker = started(pose, observe(MODEL, pose, 0, backdrop, rng))
+    for i in range(1, 40):
+        pose = pose.copy()
+        pose[0, 3] += 0.015
+        result = tracker.track(observe(MODEL, pose, i * STEP_NS, backdrop, rng))[MODEL.name]
+        if isinstance(result, TrackFailure):
+            break
+    assert isinstance(result, TrackFailure) and result.reason is Reason.OUT_OF_VIEW
+    assert tracker.track(observe(MODEL, pose, 41 * STEP_NS, backdrop, rng)) == {}
+
+
+def test_an_object_that_vanishes_is_not_followed_for_long() -> None:
+    poses, frames = sequence(6)
+    tracker = started(poses[0], frames[0])
+    for frame in frames[1:]:
+        tracker.track(frame)
+    away = swing(1)[0]
+    away[2, 3] = -5.0  # behind the camera: the frames show the wall only
+    rng = np.random.default_rng(2)
+    results = []
+    for i in range(6, 20):
+        result = tracker.track(observe(MODEL, away, i * STEP_NS, background(np.random.default_rng(0)), rng)).get(MODEL.name)
+        results.append(result)
+        if isinstance(result, TrackFailure):
+            break
+    assert isinstance(results[-1], TrackFailure) and results[-1].reason is Reason.DEPTH_DISAGREES
+    assert all(isinstance(r, Track) and r.coasting for r in results[:-1])
+
+
+def test_a_jump_is_caught_by_the_other_starts() -> None:
+    rng = np.random.default_rng(0)
+    backdrop = background(rng)
+    pose = swing(1)[0]
+    tracker = started(pose, observe(MODEL, pose, 0, backdrop, rng))
+    jumped = pose.copy()
+    jumped[:3, 3] += [0.04, -0.02, 0.0]
+    track = tracker.track(observe(MODEL, jumped, STEP_NS, backdrop, rng))[MODEL.name]
+    assert isinstance(track, Track) and not track.coasting
+    assert errors(track.cam_from_obj, jumped)[0] < 0.003
+
+
+def test_covariance_covers_the_errors_and_is_not_absurdly_wide() -> None:
+    poses, frames = sequence(40, 2.0, noise=0.003)
+    tracker = started(poses[0], frames[0])
+    scores = []
+    for pose, frame in zip(poses[1:], frames[1:], strict=True):
+        track = tracker.track(frame)[MODEL.name]
+        assert np.linalg.eigvalsh(track.covariance).min() > 0
+        center = center_of(MODEL, track.cam_from_obj)
+        covariance = left_covariance(track.covariance, -center)
+        error = np.concatenate([center_of(MODEL, pose) - center, so3_log(pose[:3, :3] @ track.cam_from_obj[:3, :3].T)])
+        scores.append(error @ np.linalg.solve(covariance, error) / 6)
+    # Rendered frames have no calibration errors, which the covariance allows for: well below 1 is expected here.
+    assert 0.005 < np.mean(scores) < 1.5
+    assert np.sqrt(np.diag(covariance)[:3]).max() < 0.005
+
+
+def test_nudge_moves_the_pose_with_the_object_and_only_within_its_epoch() -> None:
+    poses, frames = sequence(5)
+    tracker = started(poses[0], frames[0])
+    tracks = [tracker.track(frame)[MODEL.name] for frame in frames[1:4]]
+    correction = se3_exp([0.001, 0, 0.002, 0.0, 0.01, 0.0])
+    assert tracker.nudge(MODEL.name, frames[1].stamp_ns, correction)
+    then, now = tracks[0].cam_from_obj, tracks[-1].cam_from_obj
+    expected = now @ np.linalg.inv(then) @ correction @ then
+    np.testing.assert_allclose(tracker._states[MODEL.name].cam_from_obj, expected, atol=1e-12)
+    tracker.start(frames[3], registered(MODEL.name, poses[3], frames[3].stamp_ns))
+    assert not tracker.nudge(MODEL.name, frames[1].stamp_ns, correction)
+    assert not tracker.nudge("unknown", frames[1].stamp_ns, correction)
+    with pytest.raises(InputError):
+        tracker.nudge(MODEL.name, frames[3].stamp_ns, np.zeros((4, 4)))
+
+
+def test_unknown_objects_are_refused_by_name() -> None:
+    poses, frames = sequence(1)
+    with pytest.raises(InputError, match="cannot track unknown object 'cup'"):
+        started(poses[0], frames[0]).start(frames[0], registered("cup", poses[0], 0))
+
+
+def test_objects_are_followed_independently_and_cost_adds_up_linearly() -> None:
+    """Work per object does not depend on the others: counted in alignments, not in seconds."""
+    poses, frames = sequence(4)
+    twin = wedge("twin")
+    tracker = RegionDepthTracker({MODEL.name: MODEL, "twin": twin}, CONFIG)
+    tracker.start(frames[0], registered(MODEL.name, poses[0], 0))
+    alone = [tracker.track(f)[MODEL.name].cam_from_obj for f in frames[1:]]
+    tracker.start(frames[0], registered(MODEL.name, poses[0], 0))
+    tracker.start(frames[0], registered("twin", poses[0], 0))
+    for expected, frame in zip(alone, frames[1:], strict=True):
+        tracks = tracker.track(frame)
+        assert set(tracks) == {MODEL.name, "twin"}
+        np.testing.assert_allclose(tracks[MODEL.name].cam_from_obj, expected, atol=1e-12)
+    tracker.stop(MODEL.name)
+    assert set(tracker.track(frames[-1])) == {"twin"}
