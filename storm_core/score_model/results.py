@@ -1,5 +1,6 @@
 """What a refinement returns, and the .npy results dictionary of many."""
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def load_results(path: Path | str) -> list[dict[str, Any]]:
     """The records of a file written by `save_results`. The file is a pickle: load only files you trust."""
     try:
         content = np.load(path, allow_pickle=True).item()
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise DatasetError(f"cannot read results from {path}: {error}") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise DatasetError(f"{path} holds no score-model results of version {VERSION}; write it with `storm refine`")
