@@ -6,8 +6,8 @@ import sysconfig
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from storm_core.cli.health import Check
 from storm_core.errors import SetupError
 from storm_ros.dds import (
     PROFILE_VARIABLES,
@@ -23,20 +23,6 @@ from storm_ros.shared_memory import abandoned_segments
 
 _SOCKET_BUFFER = 4 * 2**20
 _LAST_SAFE_DOMAIN = 101
-
-
-class Check(NamedTuple):
-    """The outcome of one check.
-
-    Attributes:
-      status: `problem` keeps STORM from running, `warning` makes it worse.
-      text: what was found.
-      remedy: what to do; empty when all is well.
-    """
-
-    status: Literal["ok", "warning", "problem"]
-    text: str
-    remedy: str = ""
 
 
 def check_rclpy(lacking: tuple[str, ...]) -> Check:
