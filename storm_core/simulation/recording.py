@@ -1,0 +1,163 @@
+"""A simulated RGB-D recording with its truth: a pure function of scenario name, seed and frame index."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import inverse
+from storm_core.simulation.scenarios import Scenario, make_scenario
+from storm_core.simulation.scene import SceneRenderer
+from storm_core.simulation.sensor import ColorSensor, DepthSensor
+from storm_core.types import Frame
+
+VERSION = 1
+"""Part of every recording's name and seed; raise it when the pictures change."""
+
+MAX_BLUR_SAMPLES = 4
+"""Instants averaged over one exposure at most."""
+
+START_NS = 1_000_000_000
+"""Stamp of the first frame [ns]: zero would read as 'no time' in ROS."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ObjectTruth:
+    """What is known of one target in one frame.
+
+    Attributes:
+      cam_from_obj: (4, 4) at mid-exposure.
+      mask: (H, W) bool, visible pixels. mask_full: (H, W) bool, silhouette as if nothing stood before it.
+      visib_fract: visible px / silhouette px, the silhouette counted beyond the image borders too (as in BOP).
+    """
+
+    cam_from_obj: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    mask_full: NDArray[np.bool_]
+    visib_fract: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SimulatedFrame:
+    """One frame with its truth. depth: (H, W) float32 noiseless z-depth [m]."""
+
+    index: int
+    frame: Frame
+    depth: NDArray[np.float32]
+    truth: dict[str, ObjectTruth]
+
+
+class SimulatedRecording:
+    """Renders frames on demand; the same name, seed and index give the same bytes on the same machine."""
+
+    def __init__(self, name: str = "demo", seed: int = 0, *, oversample: int = 2, threads: int = 2) -> None:
+        """oversample: colour samples per pixel and axis. threads: frames rendered at the same time."""
+        self._scenario: Scenario = make_scenario(name, seed)
+        self._seed, self._threads, self._oversample = seed, threads, oversample
+        scene = self._scenario.scene
+        self._renderer = SceneRenderer(scene, self._scenario.camera, oversample=oversample)
+        self._coarse = SceneRenderer(scene, self._scenario.camera, oversample=1)
+        self._bodies = {b.model.name: i for i, b in enumerate(scene.bodies)}
+        self._depth_sensor, self._color_sensor = DepthSensor(), ColorSensor()
+
+    @property
+    def name(self) -> str:
+        return f"{self._scenario.name}-v{VERSION}-seed{self._seed}"
+
+    @property
+    def camera(self) -> PinholeCamera:
+        return self._scenario.camera
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the objects with ground truth."""
+        return self._scenario.targets
+
+    @property
+    def models(self) -> dict[str, ObjectModel]:
+        """Targets and distractors of the object catalog by name."""
+        return {b.model.name: b.model for b in self._scenario.scene.bodies if b.model.colors is not None or not b.moving}
+
+    def __len__(self) -> int:
+        return round(self._scenario.duration * self._scenario.rate)
+
+    def stamp_ns(self, index: int) -> int:
+        return START_NS + round(index * 1e9 / self._scenario.rate)
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames only, in order."""
+        return (simulated.frame for simulated in self)
+
+    def __iter__(self) -> Iterator[SimulatedFrame]:
+        """All frames in order, rendered ahead by the worker threads."""
+        waiting: deque[Future[SimulatedFrame]] = deque()
+        with ThreadPoolExecutor(self._threads) as pool:
+            try:
+                for index in range(len(self)):
+                    waiting.append(pool.submit(self.render, index))
+                    if len(waiting) > 2 * self._threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def render(self, index: int) -> SimulatedFrame:
+        """One frame with its truth."""
+        s = self._scenario
+        t = index / s.rate
+        rng = np.random.default_rng([VERSION, self._seed, index])
+        instants = self._exposure(t)
+        single = len(instants) == 1
+        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t), light=single)
+        if single:
+            light = view.light
+        else:
+            # Instants are at different places, so their mean smooths edges as oversampling does.
+            views = [self._coarse.view(s.path.at(i), self._world_from_bodies(i)).light for i in instants]
+            light = np.mean(views, axis=0, dtype=np.float32)
+        frame = Frame(rgb=self._color_sensor.expose(light, t, rng), depth=self._depth_sensor.measure(view.depth, s.camera, rng),
+                      camera=s.camera, stamp_ns=self.stamp_ns(index))
+        truth = {name: self._truth(self._bodies[name], view.body, view.cam_from_bodies) for name in s.targets}
+        return SimulatedFrame(index=index, frame=frame, depth=view.depth, truth=truth)
+
+    def cam_from_obj(self, name: str, index: int) -> NDArray[np.float64]:
+        """True pose of any body without rendering."""
+        t = index / self._scenario.rate
+        return inverse(self._scenario.path.at(t)) @ self._world_from_bodies(t)[self._bodies[name]]
+
+    def _world_from_bodies(self, t: float) -> NDArray[np.float64]:
+        s = self._scenario
+        return np.stack([s.motions[i](t) if i in s.motions else b.world_from_obj for i, b in enumerate(s.scene.bodies)])
+
+    def _exposure(self, t: float) -> list[float]:
+        """Instants to average: one per 2 px that the picture moves while the shutter is open."""
+        s = self._scenario
+        ends = [t - s.exposure / 2, t + s.exposure / 2]
+        pixels = []
+        for end in ends:
+            poses = inverse(s.path.at(end)) @ self._world_from_bodies(end)
+            near = np.where(poses[:, 2, 3] > 0.1, poses[:, 2, 3], np.nan)
+            pixels.append(s.camera.fx * poses[:, :2, 3] / near[:, None])
+        moved = np.linalg.norm(pixels[1] - pixels[0], axis=1)
+        count = int(np.clip(np.ceil(np.nanmax(moved) / 2.0), 1, MAX_BLUR_SAMPLES))
+        return [t] if count == 1 else list(np.linspace(*ends, count))
+
+    def _truth(self, body: int, visible: NDArray[np.int16], cam_from_bodies: NDArray[np.float64]) -> ObjectTruth:
+        pose = cam_from_bodies[body]
+        w = visible.shape[1]
+        mask = visible == body
+        mask_full = self._renderer.silhouette(body, pose)
+        whole = int(mask_full.sum())
+        border = mask_full[0].any() or mask_full[-1].any() or mask_full[:, 0].any() or mask_full[:, -1].any()
+        if border or not whole:
+            # Only the border cases need the big canvas; w px to every side hold the object until it is barely visible.
+            whole = int(self._renderer.silhouette(body, pose, margin=w).sum())
+        fraction = mask.sum() / whole if whole else 0.0
+        return ObjectTruth(cam_from_obj=pose, mask=mask, mask_full=mask_full, visib_fract=float(fraction))
