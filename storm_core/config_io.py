@@ -55,7 +55,7 @@ def to_yaml(config: StormConfig) -> str:
 def to_commented_yaml(config: StormConfig) -> str:
     """The full tree in the ROS form with what is known of every parameter above it; the text of config/storm.yaml."""
     meta = describe(config)
-    lines = ["# Every parameter of STORM with its default. One file for all nodes, `storm up --config` and `ros2 launch`.",
+    lines = ["# Every parameter of STORM with its default; one file for all nodes, `storm --config` and `ros2 launch`.",
              "/**:", "  ros__parameters:"]
     open_sections: list[str] = []
     for path, value in flatten(config).items():

@@ -1,4 +1,4 @@
-"""What `storm doctor` says about ROS on this machine; pure functions of what was found, so tests can pretend anything."""
+"""What `storm doctor` says about ROS on this machine; pure functions of what was found."""
 
 import os
 import shutil
@@ -89,8 +89,8 @@ def check_profile(env: Mapping[str, str]) -> Check:
         return Check("problem", f"{variable}={path} cannot be read: {error.strerror}", f"unset {variable}")
     except ElementTree.ParseError as error:
         return Check("problem", f"{variable}={path} is not valid XML: {error}", remedy)
-    sizes = [int(e.text) for e in root.iter() if e.tag.rpartition("}")[2] == "segment_size" and (e.text or "").isdigit()]
-    if max(sizes, default=0) < SMALLEST_SEGMENT:
+    sizes = [e.text or "" for e in root.iter() if e.tag.rpartition("}")[2] == "segment_size"]
+    if max((int(size) for size in sizes if size.strip().isdigit()), default=0) < SMALLEST_SEGMENT:
         return Check("warning", f"{variable}={path} gives images no shared memory of at least "
                                 f"{SMALLEST_SEGMENT // 2**20} MB: up to 83 % of the frames get lost", remedy)
     return Check("ok", f"Fast DDS profile {path}")
@@ -115,7 +115,8 @@ def check_shared_memory(size: int | None, env: Mapping[str, str]) -> Check:
         return Check("warning", "there is no /dev/shm: images travel by UDP and may get lost", remedy)
     segment = segment_size(size)
     if segment is None:
-        return Check("warning", f"/dev/shm has only {size / 2**20:.0f} MB: images travel by UDP and may get lost", remedy)
+        text = f"/dev/shm has only {size / 2**20:.0f} MB: images travel by UDP and may get lost"
+        return Check("warning", text, remedy)
     return Check("ok", f"/dev/shm has {size / 2**20:.0f} MB: {segment // 2**20} MB for each node")
 
 

@@ -62,9 +62,9 @@ class Child:
         if shutil.which(self._command[0]) is None:
             raise SetupError(f"cannot start {self.name}: there is no program {self._command[0]}")
         try:
-            self._popen = subprocess.Popen([*_bound_to_us(), *self._command], env=dict(self._env), text=True, errors="replace",
-                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                           start_new_session=True)
+            self._popen = subprocess.Popen(
+                [*_bound_to_us(), *self._command], env=dict(self._env), text=True, errors="replace",
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         except OSError as error:
             raise SetupError(f"cannot start {self.name}: {error}") from error
         if self.process.nice:

@@ -28,7 +28,7 @@ _PARTICIPANTS = 10
 def prepare_environment(env: MutableMapping[str, str] = os.environ) -> MutableMapping[str, str]:
     """Set what a node needs and the user has not set; call it before rclpy.init().
 
-    Works for `storm up`, `ros2 launch` and a plain `ros2 run` alike. A profile file or middleware chosen by the user stays.
+    Works for `storm up`, `ros2 launch` and a plain `ros2 run` alike. A profile or middleware chosen by the user stays.
 
     Args:
       env: changed in place.

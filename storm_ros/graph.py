@@ -1,4 +1,4 @@
-"""The one description of the graph. `storm up`, `ros2 launch` and the composed process all read it, so they cannot drift."""
+"""The one description of the graph. `storm up` and `ros2 launch` both read it, so they cannot drift apart."""
 
 import json
 from collections.abc import Mapping
@@ -89,7 +89,8 @@ def graph_processes(options: GraphOptions) -> tuple[NodeProcess, ...]:
         parameters["models"] = options.models
     if options.objects:
         parameters["objects"] = list(options.objects)
-    parameters.update(options.overrides)
+    parameters.update({path: list(value) if isinstance(value, tuple) else value
+                       for path, value in options.overrides.items()})
     remappings = tuple((name, getattr(options, name)) for name in _INPUTS if getattr(options, name) != name)
     names = (*CORE_NODES, "viz_node") if options.viz else CORE_NODES
 
@@ -140,7 +141,7 @@ class LaunchArgument:
 LAUNCH_ARGUMENTS = (
     LaunchArgument("config", "", "parameter file; empty for the shipped config/storm.yaml"),
     LaunchArgument("models", "", "folder with meshes (BOP models folder or plain .ply/.obj/.stl/.glb)"),
-    LaunchArgument("objects", "", "names or BOP ids of the objects, separated by spaces or commas; empty = all in models"),
+    LaunchArgument("objects", "", "names or BOP ids of the objects, separated by spaces or commas; empty = all"),
     LaunchArgument("namespace", "", "namespace of all nodes"),
     LaunchArgument("image", "image", "topic of the colour image (sensor_msgs/Image, rgb8 or bgr8)"),
     LaunchArgument("depth_image", "depth_image", "topic of the depth image aligned to colour (16UC1 mm or 32FC1 m)"),

@@ -104,4 +104,4 @@ def _lock(root: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
     except PermissionError as error:
-        raise SetupError(f"cannot write into {root}: {error}; use a virtual environment that you may write to") from error
+        raise SetupError(f"cannot write into {root}: {error.strerror}; use a virtual environment of yours") from error

@@ -47,7 +47,8 @@ def generate(package: InterfacePackage, dependencies: Mapping[str, Path], prefix
         return _generate(package, dependencies, prefix, work)
 
 
-def _generate(package: InterfacePackage, dependencies: Mapping[str, Path], prefix: Path, work: Path) -> GeneratedPackage:
+def _generate(package: InterfacePackage, dependencies: Mapping[str, Path], prefix: Path,
+              work: Path) -> GeneratedPackage:
     out = GeneratedPackage(package, work, work / "idl" / package.name)
     out.idl.mkdir(parents=True)
     convert = importlib.import_module("rosidl_adapter").convert_to_idl

@@ -37,7 +37,7 @@ PUBLISHED = {
 }
 """RIHS01 hashes of tf2_msgs (since Iron) and of the original vision_msgs 4.1.1, computed with rosbags."""
 
-built = pytest.mark.skipif(bool(missing(("rclpy",)) or missing()), reason="rclpy or the message types are not installed")
+built = pytest.mark.skipif(bool(missing(("rclpy",)) or missing()), reason="rclpy or the message types are missing")
 
 
 def message_names():

@@ -16,7 +16,8 @@ from storm_ros.up import Graph, RestartPolicy, StopPolicy
 
 FAST = RestartPolicy(first_delay=0.05, max_delay=0.1, quick=2.0, give_up=3)
 IMPATIENT = StopPolicy(interrupt=1.0, terminate=0.5)
-SLEEP = "print('ready', flush=True)\nimport time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('bye')\n"
+SLEEP = ("print('ready', flush=True)\nimport time\n"
+         "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('bye')\n")
 
 
 def graph_of(scripts, lines, **changes):
