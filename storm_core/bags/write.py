@@ -1,5 +1,6 @@
 """Write RGB-D recordings, their ground truth and STORM's outputs as rosbag2 (mcap or sqlite3)."""
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from rosbags.rosbag2.errors import WriterError
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
-from storm_core.errors import DatasetError
+from storm_core.errors import DatasetError, SetupError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.types import Frame, ObjectOutput, StepOutput
 
@@ -68,7 +69,7 @@ class BagWriter:
             self._writer.open()
         except (OSError, WriterError) as error:
             shutil.rmtree(self._partial, ignore_errors=True)
-            raise DatasetError(f"cannot write a bag to {self.path}: {error}; choose a writable folder") from error
+            raise SetupError(f"cannot write a bag to {self.path}: {error}; choose a writable folder") from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -78,8 +79,8 @@ class BagWriter:
             self._writer.close()
             if kind is None:
                 (self._partial / self.path.name).rename(self.path)
-        except OSError as failure:
-            raise DatasetError(f"cannot finish the bag {self.path}: {failure}; is the disk full?") from failure
+        except (OSError, WriterError) as failure:
+            raise SetupError(f"cannot finish the bag {self.path}: {failure}; is the disk full?") from failure
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -124,7 +125,7 @@ class BagWriter:
                 self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._types)
             self._writer.write(self._connections[topic], stamp_ns, self._types.serialize_cdr(message, kind))
         except OSError as error:
-            raise DatasetError(f"cannot write to the bag {self.path}: {error}; is the disk full?") from error
+            raise SetupError(f"cannot write to the bag {self.path}: {error}; is the disk full?") from error
 
     def _header(self, stamp_ns: int, frame_id: str) -> Any:
         types = self._types.types
@@ -164,8 +165,8 @@ class BagWriter:
 
 def topic_name(object_name: str) -> str:
     """An object name as a ROS topic segment: `1` -> `obj_1`, `soup can` -> `soup_can`."""
-    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in object_name)
-    return text if text[:1].isalpha() else f"obj_{text}"
+    text = re.sub(r"__+", "_", re.sub(r"[^A-Za-z0-9_]", "_", object_name))
+    return text if text[:1].isalpha() else f"obj_{text.lstrip('_')}"
 
 
 def write_recording(path: Path | str, frames: Iterable[Frame], truths: Mapping[str, Mapping[int, NDArray[np.float64]]],

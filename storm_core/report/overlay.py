@@ -72,7 +72,9 @@ def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -
 
 
 def _label(image: Image, text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
-    cv2.putText(image, text, at, _FONT, 0.48, (15, 15, 15), 3, cv2.LINE_AA)
+    """Text with its baseline at `at`, on a dark box that keeps it readable on any image."""
+    (w, h), below = cv2.getTextSize(text, _FONT, 0.48, 1)
+    cv2.rectangle(image, (at[0] - 3, at[1] - h - 3), (at[0] + w + 3, at[1] + below), (24, 28, 36), cv2.FILLED)
     cv2.putText(image, text, at, _FONT, 0.48, color, 1, cv2.LINE_AA)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from storm_core.errors import StormError
 from storm_core.metrics.scores import quantiles
+from storm_core.report.atomic import whole_file
 
 Results = dict[str, Any]
 
@@ -63,16 +63,10 @@ def write_json(file: Path | str, results: Any) -> None:
     """Write results in one go: the file is complete or not there.
 
     Raises:
-      StormError: the place is not writable.
+      SetupError: the place is not writable.
     """
-    file = Path(file)
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(to_json(results))
-        partial.replace(file)
-    except OSError as error:
-        raise StormError(f"cannot write {file}: {error}; choose a writable place") from error
+    with whole_file(file) as part:
+        part.write_text(to_json(results))
 
 
 def _plain(value: Any) -> Any:

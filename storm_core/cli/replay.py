@@ -1,0 +1,145 @@
+"""`storm replay`: run a recording through the pipeline (or the real nodes), then evaluate and show what happened."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storm_core.bags.recording import Recording
+    from storm_core.config import StormConfig
+    from storm_core.geometry.mesh import ObjectModel
+    from storm_core.types import StepOutput
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("replay", help="run a recording through the pipeline and evaluate it", description=(
+        "Run a recording frame by frame through the pipeline; afterwards compare with its ground truth, if it has one, "
+        "and write predictions, figures, a video and a report."))
+    parser.add_argument("recording", metavar="PATH",
+                        help="BOP scene or dataset, rosbag2, ROS 1 bag, or folder with rgb/, depth/, camera.json")
+    add_models(parser)
+    add_json(parser)
+    add_seed(parser)
+    parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: results/<recording>)")
+    parser.add_argument("--ros", action="store_true",
+                        help="send the frames through the five real ROS 2 nodes in real time instead of lock-step")
+    parser.add_argument("--rate", type=float, metavar="HZ", default=30.0,
+                        help="frames per second with --ros and in the video (default: 30)")
+    parser.add_argument("--max-frames", type=int, metavar="N", default=0, help="stop after N frames (default: all)")
+    parser.add_argument("--scene", type=int, metavar="ID", default=None,
+                        help="the one scene to play of a dataset with several (default: all)")
+    for name, what in (("image", "colour images"), ("depth", "aligned depth images"), ("info", "camera_info")):
+        parser.add_argument(f"--{name}-topic", metavar="TOPIC", default=None,
+                            help=f"bag topic with the {what} (default: found by type and name)")
+    parser.add_argument("--truth", choices=("auto", "none"), default="auto",
+                        help="auto: evaluate when there is ground truth; none: never look for it (default: auto)")
+    parser.add_argument("--gt-topic", action="append", metavar="[NAME:=]TOPIC", default=[],
+                        help="PoseStamped topic of the bag with the ground truth of an object; may be repeated "
+                             "(default: /ground_truth/<object>)")
+    parser.add_argument("--gt-tum", metavar="FILE", default="",
+                        help="ground truth of the only object: TUM trajectory of its pose in the camera [s, m]")
+    parser.add_argument("--no-video", action="store_true", help="write no mp4, GIF and key frames")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from storm_core.bags.recording import open_recording
+    from storm_core.pipeline.build import build_models
+    from storm_core.report.atomic import whole_file, whole_folder
+    from storm_core.report.results import to_json
+    from storm_core.report.run import load_run_truth, write_run
+
+    if args.rate <= 0 or args.max_frames < 0:
+        raise ConfigError(f"--rate must be positive and --max-frames not negative, got {args.rate} and {args.max_frames}")
+    config = require_models(config_from(args))
+    recording = open_recording(args.recording, image_topic=args.image_topic, depth_topic=args.depth_topic,
+                               info_topic=args.info_topic, scene=args.scene)
+    count = min(args.max_frames or len(recording), len(recording))
+    models = build_models(config)
+    with ExitStack() as outputs_to_keep:
+        # Opened before the work starts: a place that cannot be written is known at once, not after minutes.
+        json_file = outputs_to_keep.enter_context(whole_file(args.json)) if args.json else None
+        target = Path(args.out or Path("results") / recording.name)
+        folder = outputs_to_keep.enter_context(whole_folder(target))
+        if args.ros:
+            outputs, extra = _through_nodes(args, config, recording, models, count)
+        else:
+            outputs, extra = _lock_step(config, recording, models, count), {}
+        # Ground truth is opened only now, when everything has been predicted.
+        truth = None
+        if args.truth == "auto":
+            truth = load_run_truth(recording, config, models, gt_topics(args.gt_topic, list(models)), args.gt_tum)
+        results = write_run(folder, command="replay --ros" if args.ros else "replay", config=config, models=models,
+                            recording=recording, outputs=outputs, truth=truth, extra=extra, video=not args.no_video,
+                            rate_hz=args.rate)
+        if json_file is not None:
+            json_file.write_text(to_json(results))
+    print(table(results))
+    print(f"\nreport {target / 'report.html'}" + ("" if args.no_video else f"\nvideo  {target / 'overlay.mp4'}"))
+    return 0
+
+
+def _lock_step(config: "StormConfig", recording: "Recording", models: "dict[str, ObjectModel]",
+               count: int) -> "list[StepOutput]":
+    from tqdm import tqdm
+
+    from storm_core.pipeline.build import build_pipeline
+
+    pipeline = build_pipeline(config, models)
+    outputs = []
+    with tqdm(total=count, unit="frame", disable=None, desc="replay") as bar:
+        for _, frame in zip(range(count), recording.frames(), strict=False):
+            outputs.append(pipeline.step(frame))
+            bar.update()
+    return outputs
+
+
+def _through_nodes(args: argparse.Namespace, config: "StormConfig", recording: "Recording",
+                   models: "dict[str, ObjectModel]", count: int) -> "tuple[list[StepOutput], dict[str, Any]]":
+    raise NotImplementedError
+
+
+def gt_topics(given: Sequence[str], names: Sequence[str]) -> dict[str, str] | None:
+    """{object name: topic} from [NAME:=]TOPIC texts, None when nothing was given."""
+    out: dict[str, str] = {}
+    for text in given:
+        name, arrow, topic = text.partition(":=")
+        if not arrow:
+            if len(names) != 1:
+                raise ConfigError(f"--gt-topic {text}: say which object it is for, e.g. {names[0]}:={text}")
+            name, topic = names[0], text
+        if name not in names:
+            raise ConfigError(f"--gt-topic {text}: {name!r} is not one of the objects {', '.join(names)}")
+        out[name] = topic
+    return out or None
+
+
+def table(results: "dict[str, Any]") -> str:
+    """The short table for the terminal."""
+    columns = ("trusted_share", "add_auc", "adds_auc", "add_01d", "coverage", "confidently_wrong", "first_pose_s",
+               "recoveries")
+    head = ["object", "trusted", "ADD AUC", "ADD-S AUC", "ADD<0.1d", "coverage", "wrong", "first [s]", "recovered"]
+    rows = [head]
+    for name, figures in results["objects"].items():
+        rows.append([name, *(_cell(figures.get(c)) for c in columns)])
+    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in
+                       enumerate(zip(row, widths, strict=True))) for row in rows]
+    total = results["stages_ms"].get("total")
+    if total:
+        lines.append(f"{total['n']} frames, per frame p50 {total['p50']:.1f} ms, p95 {total['p95']:.1f} ms")
+    if "end_to_end" in results["stages_ms"]:
+        e = results["stages_ms"]["end_to_end"]
+        lines.append(f"image stamp to pose: p50 {e['p50']:.1f} ms, p99 {e['p99']:.1f} ms")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
