@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from storm_core.errors import SetupError
 from storm_ros.graph import NodeProcess
 
+_LOG_PREFIX = re.compile(r"^\[[A-Z]+\] \[[0-9.]+\] \[[^]]*\]: ")
 _REMEMBERED = 40
 """Lines kept to explain a death."""
 
@@ -90,10 +92,10 @@ class Child:
                 os.killpg(self._popen.pid, number)
 
     def last_words(self) -> str:
-        """The line that most likely says why it died: the last one that it printed."""
+        """The line that most likely says why it died: the last one that it printed, without ROS's severity and time."""
         if self._reader is not None:
             self._reader.join(1.0)
-        return next((line.strip() for line in reversed(self._lines) if line.strip()), "")
+        return next((_LOG_PREFIX.sub("", line.strip()) for line in reversed(self._lines) if line.strip()), "")
 
     def close(self) -> None:
         """Wait for the last of its output."""

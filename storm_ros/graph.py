@@ -12,6 +12,9 @@ PACKAGE = "storm_ros"
 CORE_NODES = ("som_node", "pose_node", "score_node", "tom_node", "supervisor_node")
 """Every node that the system cannot do without."""
 
+CANNOT_START = 78
+"""Exit code of a process whose parameters, meshes or machine are at fault: starting it again would not help."""
+
 BACKGROUND_NICE = 10
 """Niceness of nodes that work for seconds at a stretch: the tracker must get a core for every frame."""
 

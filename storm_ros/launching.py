@@ -4,12 +4,23 @@ from collections.abc import Callable, Sequence
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from storm_core.errors import ConfigError
-from storm_ros.graph import LAUNCH_ARGUMENTS, PACKAGE, GraphOptions, LaunchArgument, graph_processes, options_from_text
+from storm_ros.graph import (
+    CANNOT_START,
+    LAUNCH_ARGUMENTS,
+    PACKAGE,
+    GraphOptions,
+    LaunchArgument,
+    graph_processes,
+    options_from_text,
+)
 
 RESPAWN_DELAY = 2.0
 """Pause before a dead node is started again [s]."""
@@ -34,7 +45,7 @@ def describe(make: Callable[[dict[str, str]], list[Action]],
 
 
 def node_actions(options: GraphOptions) -> list[Action]:
-    """One launch action per process of the graph."""
+    """One launch action per process of the graph, and one that gives up when a process cannot start."""
     actions: list[Action] = []
     for process in graph_processes(options):
         # Given to a process of several nodes, a name would be given to all of them.
@@ -46,7 +57,15 @@ def node_actions(options: GraphOptions) -> list[Action]:
             # Read by our executables; a `nice` prefix would also take over the process's name in the log.
             additional_env={"STORM_NICE": str(process.nice)},
             respawn=process.respawn, respawn_delay=RESPAWN_DELAY))
+    actions.append(RegisterEventHandler(OnProcessExit(on_exit=_give_up)))
     return actions
+
+
+def _give_up(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    """End the launch when a process says that starting it again would not help."""
+    if event.returncode != CANNOT_START:
+        return []
+    return [EmitEvent(event=Shutdown(reason=f"{event.process_name} cannot start; its last line above says why"))]
 
 
 def storm(values: dict[str, str]) -> list[Action]:
@@ -63,7 +82,10 @@ def storm_bag(values: dict[str, str]) -> list[Action]:
     except ValueError:
         raise ConfigError(f"rate must be a number, got {values['rate']!r}") from None
     if values["player"] == "replay_node":
-        return node_actions(options_from_text(values, replay={"path": values["recording"], "rate": rate}))
+        # Nodes that live in recorded time need the recorded stamps and the player's clock.
+        replay = {"path": values["recording"], "rate": rate,
+                  "recorded_time": options_from_text(values).use_sim_time}
+        return node_actions(options_from_text(values, replay=replay))
     if values["player"] != "ros2bag":
         raise ConfigError(f"player must be replay_node or ros2bag, got {values['player']!r}")
     # `ros2 bag play` keeps the recorded stamps, so the nodes have to live in recorded time as well.

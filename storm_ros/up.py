@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storm_core.errors import SetupError
 from storm_ros.child import Child
 from storm_ros.dds import prepare_environment
-from storm_ros.graph import PACKAGE, NodeProcess, ros_arguments
+from storm_ros.graph import CANNOT_START, PACKAGE, NodeProcess, ros_arguments
 from storm_ros.shared_memory import remove_abandoned
 
 _POLL = 0.05
@@ -153,7 +153,8 @@ class RunningGraph:
         while not self._stopping.wait(_POLL):
             try:
                 for child in self._children:
-                    self._look_after(child)
+                    if self._failure is None:
+                        self._look_after(child)
             except SetupError as error:
                 self._failure = str(error)
             if self._failure or all(child.finished for child in self._children):
@@ -171,6 +172,9 @@ class RunningGraph:
         lived = child.lived
         if code < 0:
             remove_abandoned()
+        if code == CANNOT_START:
+            self._failure = self._failure or self._reason(child, code)
+            return
         if not child.process.respawn:
             child.finished = True
             self._sink(f"{child.name} ended ({exit_text(code)})")

@@ -24,6 +24,22 @@ class ExecuteProcess(Recorded):
     """launch.actions.ExecuteProcess."""
 
 
+class EmitEvent(Recorded):
+    """launch.actions.EmitEvent."""
+
+
+class Shutdown(Recorded):
+    """launch.events.Shutdown."""
+
+
+class RegisterEventHandler(Recorded):
+    """launch.actions.RegisterEventHandler."""
+
+
+class OnProcessExit(Recorded):
+    """launch.event_handlers.OnProcessExit."""
+
+
 class DeclareLaunchArgument(Recorded):
     """launch.actions.DeclareLaunchArgument."""
 
@@ -66,7 +82,11 @@ def install(monkeypatch):
         "launch": {"LaunchDescription": LaunchDescription, "LaunchContext": dict},
         "launch.action": {"Action": object},
         "launch.actions": {"DeclareLaunchArgument": DeclareLaunchArgument, "OpaqueFunction": OpaqueFunction,
-                           "ExecuteProcess": ExecuteProcess},
+                           "ExecuteProcess": ExecuteProcess, "EmitEvent": EmitEvent,
+                           "RegisterEventHandler": RegisterEventHandler},
+        "launch.event_handlers": {"OnProcessExit": OnProcessExit},
+        "launch.events": {"Shutdown": Shutdown},
+        "launch.events.process": {"ProcessExited": object},
         "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},
         "launch_ros": {},
         "launch_ros.actions": {"Node": Node},

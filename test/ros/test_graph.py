@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import os
 import stat
+import types
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from storm_core.config_io import read_config, to_commented_yaml
 from storm_core.errors import ConfigError
 from storm_ros.graph import (
     BACKGROUND_NICE,
+    CANNOT_START,
     CORE_NODES,
     LAUNCH_ARGUMENTS,
     GraphOptions,
@@ -33,6 +35,10 @@ def launch(monkeypatch, name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.generate_launch_description()
+
+
+def nodes_of(actions):
+    return [action for action in actions if isinstance(action, fake_launch.Node)]
 
 
 def as_process(action):
@@ -58,12 +64,24 @@ def as_described(process):
     {"namespace": "arm", "config": "/tmp/other.yaml", "use_sim_time": "true", "composed": "true"},
 ])
 def test_launch_starts_what_the_graph_describes(monkeypatch, arguments):
-    actions = launch(monkeypatch, "storm.launch.py").run(**arguments)
+    actions = nodes_of(launch(monkeypatch, "storm.launch.py").run(**arguments))
     described = graph_processes(options_from_text(arguments))
     assert [as_process(a) for a in actions] == [as_described(p) for p in described]
     nodes = [name for process in described for name in process.nodes]
     assert set(CORE_NODES) <= set(nodes)
     assert ("viz_node" in nodes) == (arguments.get("viz") != "false")
+
+
+def test_launch_gives_up_only_when_a_process_cannot_start(monkeypatch):
+    actions = launch(monkeypatch, "storm.launch.py").run()
+    handlers = [a.args[0].kwargs["on_exit"] for a in actions if isinstance(a, fake_launch.RegisterEventHandler)]
+    assert len(handlers) == 1
+    for code, ends in ((0, False), (1, False), (-9, False), (CANNOT_START, True)):
+        event = types.SimpleNamespace(returncode=code, process_name="som_node-1")
+        answer = handlers[0](event, {})
+        assert bool(answer) == ends
+        if ends:
+            assert "som_node-1 cannot start" in answer[0].kwargs["event"].kwargs["reason"]
 
 
 def test_every_launch_argument_is_declared_and_described(monkeypatch):
@@ -75,13 +93,15 @@ def test_every_launch_argument_is_declared_and_described(monkeypatch):
 def test_the_bag_launch_file_adds_only_a_player(monkeypatch):
     description = launch(monkeypatch, "storm_bag.launch.py")
     live = [as_described(p) for p in graph_processes(options_from_text({"models": "/m"}))]
-    played = description.run(models="/m", recording="/bags/one", rate="0.5")
+    played = nodes_of(description.run(models="/m", recording="/bags/one", rate="0.5"))
     assert [as_process(a) for a in played[:-1]] == live
     player = as_process(played[-1])
     assert player["executable"] == "replay_node" and not player["respawn"]
-    assert player["parameters"]["path"] == "/bags/one" and player["parameters"]["rate"] == 0.5
+    assert player["parameters"] == {"path": "/bags/one", "rate": 0.5, "recorded_time": False, "use_sim_time": False}
+    recorded = nodes_of(description.run(models="/m", recording="/bags/one", use_sim_time="true"))
+    assert as_process(recorded[-1])["parameters"]["recorded_time"], "somebody must publish /clock"
     bagged = description.run(models="/m", recording="/bags/one", player="ros2bag")
-    assert all(as_process(a)["parameters"]["use_sim_time"] for a in bagged[:-1])
+    assert all(as_process(a)["parameters"]["use_sim_time"] for a in nodes_of(bagged))
     assert bagged[-1].kwargs["cmd"][:4] == ["ros2", "bag", "play", "/bags/one"]
     assert "--clock" in bagged[-1].kwargs["cmd"]
     with pytest.raises(ConfigError, match="recording:=PATH"):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from storm_core.errors import SetupError
-from storm_ros.graph import NodeProcess
+from storm_ros.graph import CANNOT_START, NodeProcess
 from storm_ros.up import Graph, RestartPolicy, StopPolicy
 
 FAST = RestartPolicy(first_delay=0.05, max_delay=0.1, quick=2.0, give_up=3)
@@ -86,6 +86,15 @@ def test_a_child_that_cannot_start_stops_the_graph_with_its_last_words():
     assert gone(good)
 
 
+def test_a_child_that_says_it_cannot_start_is_not_tried_again():
+    lines = []
+    bad = f"import sys; print('[FATAL] [1795.0] [storm]: models folder /x is empty'); sys.exit({CANNOT_START})"
+    with graph_of({"bad": bad, "good": SLEEP}, lines).running() as handle:
+        assert handle.wait(30.0)
+        assert handle.failure == f"bad failed (exit code {CANNOT_START}): models folder /x is empty"
+    assert not any("again" in line for line in lines)
+
+
 def test_a_child_that_ends_for_good_ends_the_graph_only_by_failing():
     lines = []
     with graph_of({"replay": "print('done')"}, lines, respawn=False).running() as handle:
@@ -123,7 +132,7 @@ def test_a_program_that_does_not_exist_is_one_clear_error():
 RUNNER = (
     "import sys\n"
     "from storm_core.cli.up import watch\n"
-    "from storm_ros.graph import NodeProcess\n"
+    "from storm_ros.graph import CANNOT_START, NodeProcess\n"
     "from storm_ros.up import Graph\n"
     "child = {child!r}\n"
     "graph = Graph([NodeProcess(name='n', executable='n', nodes=('n',))], sink=lambda line: print(line, flush=True),\n"
