@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import (
     Frame,
@@ -36,6 +39,10 @@ class Tracker(Protocol):
     def stop(self, object_name: str) -> None: ...
 
     def track(self, frame: Frame) -> dict[str, Track | TrackFailure]: ...
+
+    def nudge(self, object_name: str, stamp_ns: int, correction: NDArray[np.float64]) -> bool:
+        """Apply a left correction (4, 4) of the pose at an earlier stamp to the pose of today; False when too late."""
+        ...
 
 
 class Monitor(Protocol):

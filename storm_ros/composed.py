@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from storm_ros.graph import CORE_NODES
-from storm_ros.node import StormNode
+from storm_ros.lifecycle import ManagedNode
 from storm_ros.running import run
 
 _KNOWN = (*CORE_NODES, "viz_node")
 
 
-def node_class(name: str) -> type[StormNode]:
+def node_class(name: str) -> type[ManagedNode]:
     """The class of a node: SomNode of storm_ros.som_node, and so on."""
     title = "".join(part.capitalize() for part in name.split("_"))
     return getattr(importlib.import_module(f"storm_ros.{name}"), title)

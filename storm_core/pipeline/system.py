@@ -22,8 +22,8 @@ from storm_core.recovery.machine import (
     TrackLost,
     step,
 )
+from storm_core.recovery.output import object_output
 from storm_core.types import (
-    Evidence,
     Frame,
     Hint,
     Judgement,
@@ -35,9 +35,6 @@ from storm_core.types import (
     Track,
     Transition,
 )
-
-COAST_GROWTH = 4.0
-"""Factor by which the covariance of a coasting pose is published larger than the tracker's own."""
 
 
 @dataclass
@@ -145,15 +142,7 @@ class Pipeline:
 
     def _output(self, name: str, frame: Frame) -> ObjectOutput:
         item = self._objects[name]
-        publish = item.track is not None and (item.state.trusted or item.state.coasting)
-        growth = COAST_GROWTH if item.state.coasting else 1.0
-        return ObjectOutput(
-            object_name=name, stamp_ns=frame.stamp_ns, state=item.state.state.value, reason=item.state.reason,
-            cam_from_obj=item.track.cam_from_obj if publish else None,
-            covariance=growth * item.track.covariance if publish else None,
-            probability=item.judgement.probability if item.judgement else 0.0,
-            trusted=publish and item.state.trusted, coasting=publish and item.state.coasting,
-            evidence=item.judgement.evidence if item.judgement else Evidence())
+        return object_output(name, frame.stamp_ns, item.state, item.track, item.judgement)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

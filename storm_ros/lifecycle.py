@@ -1,0 +1,119 @@
+"""A life-cycle node that starts by itself, owns inference threads, and says why when it fails."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from storm_core.errors import SetupError, StormError
+from storm_ros.parameters import declare, given_parameters
+from storm_ros.threads import use_threads
+from storm_ros.worker import Worker
+
+T = TypeVar("T")
+
+AUTOSTART = "autostart"
+
+
+class ManagedNode(LifecycleNode):
+    """Subclasses fill in `configure`, `begin` and `end`.
+
+    Attributes:
+      active: between activation and deactivation.
+      failure: why the node could not start or go on; None while it can.
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self.active = False
+        self.failure: str | None = None
+        self._workers: list[Worker[Any]] = []
+        declare(self, AUTOSTART, given_parameters(self).get(AUTOSTART, True), "configure and activate without being asked")
+
+    def configure(self) -> None:
+        """Everything that takes long: load models, compile, warm up."""
+
+    def begin(self) -> None:
+        """Advertise, start workers, subscribe."""
+
+    def end(self) -> None:
+        """Undo `begin`; workers have ended already."""
+
+    def start_up(self) -> None:
+        """Configure and activate if the parameter `autostart` says so. Raises StormError when that fails."""
+        if not self.get_parameter(AUTOSTART).value:
+            self.get_logger().info(f"waiting: ros2 lifecycle set {self.get_fully_qualified_name()} configure")
+            return
+        for step in (self.trigger_configure, self.trigger_activate):
+            if step() is not TransitionCallbackReturn.SUCCESS:
+                raise SetupError(self.failure or f"{self.get_name()} did not start")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._told("configure"):
+            self.configure()
+            return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._told("activate"):
+            self.active = True
+            self.begin()
+            return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.quiesce()
+        return super().on_deactivate(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.quiesce()
+        return super().on_shutdown(state)
+
+    def quiesce(self) -> None:
+        """Stop everything that runs; safe to call twice."""
+        if not self.active:
+            return
+        self.active = False
+        for worker in self._workers:
+            if not worker.stop():
+                self.get_logger().warning("a stage is still busy; not waiting for it")
+        self._workers.clear()
+        self.end()
+
+    def start_worker(self, name: str, handle: Callable[[T], None], threads: int = 1) -> Worker[T]:
+        """An inference thread that ends with the node's active time; call it from `begin`.
+
+        Args:
+          name: what it does.
+          handle: called with each item.
+          threads: cores its kernels may use; 0 = all.
+        """
+        worker = Worker(f"{self.get_name()}-{name}", handle, self.report, self.fail, lambda: use_threads(threads))
+        self._workers.append(worker)
+        worker.start()
+        return worker
+
+    def report(self, error: StormError) -> None:
+        """One frame or message could not be used; the node goes on."""
+        self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+
+    def fail(self, error: BaseException) -> None:
+        """Something is wrong that no frame can cause: end the process, so that whoever watches it starts a new one."""
+        if not self.active:
+            return
+        self.failure = f"{self.get_name()} stops: {type(error).__name__}: {error}"
+        self.get_logger().fatal("".join(traceback.format_exception(error)).rstrip())
+        self.context.try_shutdown()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Keeps what goes wrong in a transition: rclpy itself swallows exceptions there."""
+        try:
+            yield
+        except StormError as error:
+            self.failure = str(error)
+            raise
+        except BaseException as error:
+            self.get_logger().fatal(traceback.format_exc().rstrip())
+            self.failure = f"{self.get_name()} cannot {what}: {type(error).__name__}: {error}"
+            raise

@@ -1,0 +1,175 @@
+"""som_node: finds and segments objects on request (SOM)."""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection3DArray
+
+from storm_core.errors import InputError, StormError
+from storm_core.pipeline.warmup import warm_up
+from storm_core.recovery.machine import Action
+from storm_core.types import Frame, Hint, Localization, NotFound, Reason
+from storm_ros import conversions, names, qos, records
+from storm_ros.detections import Hypotheses, localization_message
+from storm_ros.frames import LazyFrame
+from storm_ros.node import StormNode
+from storm_ros.records import Answer, Request, Stage
+from storm_ros.running import run
+from storm_ros.sync import RESTART_NS
+
+HINT_AGE = 10.0
+"""A user's hint counts for so long [s], or until one search has used it."""
+
+_WAIT = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class _Hint:
+    """What a user pointed at, and when (time.monotonic)."""
+
+    given: float
+    mask: NDArray[np.bool_] | None = None
+    point: tuple[float, float] | None = None
+
+
+class SomNode(StormNode):
+    """Answers search requests, one at a time, each on the newest frame there is."""
+
+    def __init__(self, stages: object = None, **kwargs: object) -> None:
+        super().__init__("som_node", stages, **kwargs)
+
+    def build(self) -> None:
+        self._localizer = self.stages.localizer(self.config, self.models)
+        warm_up(self.models, localizer=self._localizer)
+        self._newest: LazyFrame | None = None
+        self._arrived = threading.Condition()
+        self._wanted: dict[str, Request] = {}
+        self._hints: dict[str, _Hint] = {}
+
+    def connect(self) -> None:
+        self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.requests())
+        self._localizations = self.create_publisher(Detection3DArray, names.LOCALIZATIONS, qos.requests())
+        self._masks = {name: self.create_publisher(Image, names.mask_topic(name), qos.results()) for name in self.models}
+        self._worker = self.start_worker("search", self._search, self.config.threads)
+        self._inputs = [
+            self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.requests()),
+            self.create_subscription(PointStamped, names.CLICKED_POINT, self._on_point, qos.results()),
+            *(self.create_subscription(Image, names.mask_hint_topic(name), partial(self._on_mask, name), qos.results())
+              for name in self.models)]
+        self.watch_camera(self._on_frame)
+
+    def disconnect(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for publisher in (self._answers, self._localizations, *self._masks.values()):
+            self.destroy_publisher(publisher)
+
+    def _on_frame(self, frame: LazyFrame) -> None:
+        with self._arrived:
+            self._newest = frame
+            self._arrived.notify_all()
+
+    def _on_requests(self, message: DiagnosticArray) -> None:
+        for request in records.read_requests(message):
+            name = request.object_name
+            if request.action is Action.SEARCH and name in self.models:
+                self._wanted[name] = request
+                self._worker.put(request, name)
+            elif request.action is Action.STOP_TRACKING and name in self._wanted:
+                # Only a search of a finished epoch is taken back: the next one may have overtaken this message.
+                if self._wanted[name].epoch < request.epoch:
+                    self._wanted.pop(name)
+                    self._worker.discard(name)
+
+    def _on_mask(self, name: str, message: Image) -> None:
+        try:
+            self._hints[name] = _Hint(time.monotonic(), mask=conversions.to_mask(conversions.raw_image(message)))
+        except InputError as error:
+            self.report(error)
+
+    def _on_point(self, message: PointStamped) -> None:
+        """A point in the optical frame, clicked in rviz; it counts for every object searched next."""
+        info, newest = self.camera_input.info if self.camera_input else None, self._newest
+        if info is None or newest is None:
+            return
+        if message.header.frame_id.lstrip("/") != newest.frame_id.lstrip("/"):
+            self.report(InputError(f"clicked point is in frame {message.header.frame_id!r}, the image in "
+                                   f"{newest.frame_id!r}; set rviz's fixed frame to the image's"))
+            return
+        p = message.point
+        u, v = conversions.to_camera(info).project([p.x, p.y, p.z]).tolist()
+        if np.isfinite(u):
+            hint = _Hint(time.monotonic(), point=(u, v))
+            self._hints.update({name: hint for name in self.models})
+
+    def _hint(self, request: Request, frame: Frame) -> Hint:
+        given = self._hints.pop(request.object_name, None)
+        if given is None or time.monotonic() - given.given > HINT_AGE:
+            return Hint(cam_from_obj=request.cam_from_obj)
+        if given.mask is not None and given.mask.shape != frame.depth.shape:
+            raise InputError(f"mask hint for {request.object_name} is {given.mask.shape[1]}x{given.mask.shape[0]}, "
+                             f"the image {frame.camera.width}x{frame.camera.height}")
+        return Hint(mask=given.mask, point=given.point, cam_from_obj=request.cam_from_obj)
+
+    def _await_frame(self, request: Request) -> LazyFrame | None:
+        """The newest frame, once it is not older than the request; None when the request is no longer wanted."""
+        while self._wanted.get(request.object_name) is request and self.active:
+            with self._arrived:
+                newest = self._newest
+                if newest is not None and newest.stamp_ns >= request.stamp_ns:
+                    return newest
+                if newest is not None and newest.stamp_ns < request.stamp_ns - RESTART_NS:
+                    return None
+                self._arrived.wait(_WAIT)
+        return None
+
+    def _search(self, request: Request) -> None:
+        """In the worker: one search, one answer."""
+        name = request.object_name
+        lazy = self._await_frame(request)
+        if lazy is None:
+            return
+        # Said first, so that pose_node keeps this frame however long the search takes.
+        self._answer(request, Stage.SEARCHING, lazy.stamp_ns, Reason.STARTED, ok=True)
+        try:
+            frame = lazy.frame()
+            with self.diagnostics.timed("localize"):
+                found = self._localizer.localize(frame, name, self._hint(request, frame))
+        except StormError as error:
+            self._answer(request, Stage.SEARCH, lazy.stamp_ns, Reason.NO_CANDIDATE, str(error))
+            raise
+        self._publish(request, frame, found)
+
+    def _publish(self, request: Request, frame: Frame, found: Localization | NotFound) -> None:
+        name = request.object_name
+        if isinstance(found, NotFound):
+            self._answer(request, Stage.SEARCH, frame.stamp_ns, found.reason, found.detail)
+            return
+        self.diagnostics.event("found")
+        self._masks[name].publish(conversions.mask_image(found.mask, conversions.header(frame.stamp_ns, frame.frame_id)))
+        hypotheses = Hypotheses(object_name=name, epoch=request.epoch, stamp_ns=frame.stamp_ns,
+                                cam_from_objs=found.cam_from_objs, probability=found.probability)
+        self._localizations.publish(localization_message(hypotheses, frame.frame_id))
+
+    def _answer(self, request: Request, stage: Stage, stamp_ns: int, reason: Reason, detail: str = "", *,
+                ok: bool = False) -> None:
+        self._answers.publish(records.answer_message(Answer(
+            object_name=request.object_name, stage=stage, epoch=request.epoch, stamp_ns=stamp_ns, ok=ok, reason=reason,
+            detail=detail)))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run([SomNode], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The supervisor's mind: one recovery machine per object, fed with what the other nodes answer. Knows nothing of ROS."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import StormConfig
+from storm_core.errors import InputError
+from storm_core.recovery.machine import (
+    Action,
+    Command,
+    Event,
+    FrameArrived,
+    Judged,
+    ObjectState,
+    RegisterDone,
+    SearchDone,
+    State,
+    TrackLost,
+    step,
+)
+from storm_core.recovery.output import object_output
+from storm_core.types import Judgement, ObjectOutput, Reason, Transition
+from storm_ros import records
+from storm_ros.detections import EpochTrack, Hypotheses
+from storm_ros.records import Answer, Request, Stage
+from storm_ros.sync import RESTART_NS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Item:
+    """One object: its state, how it came there, what is known about it.
+
+    Attributes:
+      before: state before the last change.
+      detail: text of the last answer about it.
+      judged_ns: stamp of the newest judgement that counted.
+      last_pose: last pose that was trusted, (4, 4).
+    """
+
+    state: ObjectState
+    before: State = State.SEARCHING
+    detail: str = ""
+    judgement: Judgement | None = None
+    judged_ns: int = 0
+    last_pose: NDArray[np.float64] | None = None
+
+
+@dataclass(eq=False)
+class Outbox:
+    """What an event led to, in order."""
+
+    requests: list[Request] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+
+
+class Supervisor:
+    """Turns events into requests, transitions and publishable outputs. Not thread-safe: one caller at a time."""
+
+    def __init__(self, object_names: Sequence[str], config: StormConfig, first_epoch: int) -> None:
+        """
+        Args:
+          object_names: what to look after.
+          config: sections recovery and input.
+          first_epoch: larger than any epoch of an earlier supervisor whose messages may still be under way.
+        """
+        self.items = {name: Item(ObjectState(epoch=first_epoch)) for name in object_names}
+        self.outbox = Outbox()
+        self.newest_ns = 0
+        self._config = config
+
+    def take(self) -> Outbox:
+        """Requests and transitions since the last call."""
+        out, self.outbox = self.outbox, Outbox()
+        return out
+
+    def frame(self, stamp_ns: int) -> None:
+        """The camera has taken a picture. A jump back in time starts everything anew."""
+        if stamp_ns < self.newest_ns - RESTART_NS:
+            self.restart(stamp_ns)
+        self.newest_ns = max(self.newest_ns, stamp_ns)
+        for name, item in self.items.items():
+            self._event(name, FrameArrived(stamp_ns=stamp_ns))
+            self._miss_judgements(name, item, stamp_ns)
+
+    def restart(self, stamp_ns: int) -> None:
+        """Forget all; epochs move on."""
+        self.newest_ns = stamp_ns
+        for name, item in self.items.items():
+            stopped = item.state.state is State.DISABLED
+            old, epoch = item.state, item.state.epoch + 1
+            item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
+                                     reason=old.reason if stopped else Reason.STARTED)
+            item.judgement, item.judged_ns, item.last_pose = None, 0, None
+            self._note(name, old, stamp_ns)
+            self.outbox.requests.append(Request(object_name=name, action=Action.STOP_TRACKING, epoch=epoch,
+                                                stamp_ns=stamp_ns))
+
+    def _miss_judgements(self, name: str, item: Item, stamp_ns: int) -> None:
+        """A tracked object about which nobody says anything any more is lost: its tracker or monitor has died."""
+        if item.state.state is not State.TRACKING:
+            return
+        if stamp_ns - max(item.judged_ns, item.state.since_ns) > self._config.input.timeout * 1e9:
+            item.detail = "no judged pose arrives; is pose_node or tom_node missing?"
+            self._event(name, TrackLost(stamp_ns=stamp_ns, epoch=item.state.epoch, reason=Reason.STAGE_TIMEOUT))
+
+    def silence(self) -> None:
+        """No frame arrives any more: what was tracked is lost as far as anybody can know."""
+        for name, item in self.items.items():
+            if item.state.state in (State.VERIFYING, State.TRACKING, State.SUSPECT):
+                item.detail = "no frame arrives"
+                self._event(name, TrackLost(stamp_ns=self.newest_ns, epoch=item.state.epoch,
+                                            reason=Reason.INPUT_TIMEOUT))
+
+    def located(self, found: Hypotheses) -> None:
+        """som_node found an object."""
+        item = self._item(found.object_name)
+        item.detail = f"found with probability {found.probability:.2f}"
+        self._event(found.object_name, SearchDone(stamp_ns=found.stamp_ns, epoch=found.epoch, found=True,
+                                                  reason=Reason.FOUND))
+
+    def answered(self, answer: Answer) -> None:
+        """A stage could not do, or has done, what it was asked for."""
+        item = self._item(answer.object_name)
+        name, stamp, epoch = answer.object_name, answer.stamp_ns, answer.epoch
+        if epoch == item.state.epoch and answer.detail:
+            item.detail = answer.detail
+        match answer.stage:
+            case Stage.SEARCH:
+                self._event(name, SearchDone(stamp_ns=stamp, epoch=epoch, found=answer.ok, reason=answer.reason))
+            case Stage.REGISTER:
+                self._event(name, RegisterDone(stamp_ns=stamp, epoch=epoch, registered=answer.ok, reason=answer.reason))
+            case Stage.TRACK:
+                self._event(name, TrackLost(stamp_ns=stamp, epoch=epoch, reason=answer.reason))
+
+    def judged(self, tracks: Sequence[EpochTrack], judgements: Sequence[records.Judged]) -> list[ObjectOutput]:
+        """Tracks and judgements of one frame -> what may be published about it; results of older epochs are dropped."""
+        tracked = {item.track.object_name: item for item in tracks}
+        outputs = []
+        for judged in judgements:
+            name, judgement = judged.judgement.object_name, judged.judgement
+            item, found = self._item(name), tracked.get(name)
+            if found is None or found.epoch != judged.epoch or judged.epoch != item.state.epoch:
+                continue
+            item.judgement, item.judged_ns = judgement, judgement.stamp_ns
+            self._event(name, Judged(stamp_ns=judgement.stamp_ns, epoch=judged.epoch, verdict=judgement.verdict,
+                                     reason=judgement.reason))
+            output = object_output(name, judgement.stamp_ns, item.state, found.track, judgement)
+            if output.trusted:
+                item.last_pose = output.cam_from_obj
+            outputs.append(output)
+        return outputs
+
+    def command(self, object_name: str, reason: Reason) -> None:
+        """A user's service call."""
+        self._event(object_name, Command(stamp_ns=self.newest_ns, reason=reason))
+
+    def _item(self, name: str) -> Item:
+        if name not in self.items:
+            raise InputError(f"a message is about the unknown object {name!r}; known: {', '.join(self.items)}")
+        return self.items[name]
+
+    def _event(self, name: str, event: Event) -> None:
+        item = self.items[name]
+        old = item.state
+        item.state, actions = step(old, event, self._config.recovery)
+        self._note(name, old, event.stamp_ns)
+        for action in actions:
+            # A registration works on the frame of the localization, a search on none older than this event.
+            pose = item.last_pose if action is Action.SEARCH else None
+            self.outbox.requests.append(Request(object_name=name, action=action, epoch=item.state.epoch,
+                                                stamp_ns=event.stamp_ns, cam_from_obj=pose))
+
+    def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
+        item = self.items[name]
+        if item.state.state is old.state:
+            return
+        item.before = old.state
+        if item.state.state in (State.LOST, State.SEARCHING, State.DISABLED):
+            item.judged_ns = 0
+        self.outbox.transitions.append(Transition(object_name=name, stamp_ns=stamp_ns, before=old.state.value,
+                                                  after=item.state.state.value, reason=item.state.reason))
+        logger.info("%s: %s -> %s (%s)%s", name, old.state.value, item.state.state.value, item.state.reason.value,
+                    f": {item.detail}" if item.detail else "")

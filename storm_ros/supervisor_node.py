@@ -1,0 +1,214 @@
+"""supervisor_node: decides for every object what happens next, and publishes only what may be believed."""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Transform, TransformStamped
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+
+from storm_core.errors import ConfigError
+from storm_core.types import ObjectOutput, Reason
+from storm_ros import names, qos, records
+from storm_ros.conversions import header, stamp_ns, to_pose, vector, with_covariance
+from storm_ros.detections import EpochTrack, detections_message, read_localizations, read_tracks
+from storm_ros.join import StampJoin
+from storm_ros.node import StormNode
+from storm_ros.records import Stage
+from storm_ros.running import run
+from storm_ros.supervising import Supervisor
+
+STATUS_PERIOD = 0.5
+"""Longest time between two status messages [s]."""
+
+COASTING_SCORE = 0.5
+"""A coasting pose never scores higher: nothing in the image confirms it."""
+
+Joined = tuple[list[EpochTrack], list[records.Judged]]
+
+
+class SupervisorNode(StormNode):
+    """One recovery machine per object between the stages and the outside world."""
+
+    def __init__(self, stages: object = None, **kwargs: object) -> None:
+        super().__init__("supervisor_node", stages, **kwargs)
+
+    def build(self) -> None:
+        self._primary = self.config.primary or next(iter(self.models))
+        if self._primary not in self.models:
+            raise ConfigError(f"primary = {self._primary!r} is none of the objects: {', '.join(self.models)}")
+
+    def connect(self) -> None:
+        # Milliseconds since 1970: a supervisor that was restarted must not reuse its predecessor's epochs.
+        self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=time.time_ns() // 1_000_000)
+        self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
+        self._frame_id, self._last_frame = "", time.monotonic()
+        self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.requests())
+        self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.latched())
+        self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
+        self._detections = self.create_publisher(Detection3DArray, names.DETECTIONS, qos.results())
+        self._tf = self.create_publisher(TFMessage, names.TF, qos.results())
+        self._poses = {name: self.create_publisher(PoseWithCovarianceStamped, names.pose_topic(name), qos.results())
+                       for name in self.models}
+        self._inputs = [
+            self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
+            self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.requests()),
+            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.requests()),
+            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests()),
+            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())]
+        self._offered = [
+            service for name in self.models for service in (
+                self.create_service(Trigger, names.service(name, "reregister"),
+                                    partial(self._on_trigger, name, Reason.USER_REREGISTER)),
+                self.create_service(Trigger, names.service(name, "reset"),
+                                    partial(self._on_trigger, name, Reason.USER_RESET)),
+                self.create_service(SetBool, names.service(name, "enable"), partial(self._on_enable, name)))]
+        # Not ROS time: the status must go on when /clock stands still.
+        self._timer = self.create_timer(STATUS_PERIOD / 2, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._lock = threading.Lock()
+        self._status_at = 0.0
+        self._publish_status()
+
+    def disconnect(self) -> None:
+        self.destroy_timer(self._timer)
+        for service in self._offered:
+            self.destroy_service(service)
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, *self._poses.values()):
+            self.destroy_publisher(publisher)
+
+    def problems(self) -> list[str]:
+        silent = time.monotonic() - self._last_frame
+        topic = self.resolve_topic_name(names.CAMERA_INFO)
+        return [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._last_frame = time.monotonic()
+        self._frame_id = message.header.frame_id
+        with self._lock:
+            self._supervisor.frame(stamp_ns(message.header.stamp))
+            self._carry_out()
+
+    def _on_answers(self, message: DiagnosticArray) -> None:
+        with self._lock:
+            for answer in records.read_answers(message):
+                if answer.object_name in self.models and answer.stage is not Stage.SEARCHING:
+                    self._supervisor.answered(answer)
+            self._carry_out()
+
+    def _on_localizations(self, message: Detection3DArray) -> None:
+        with self._lock:
+            for found in read_localizations(message):
+                if found.object_name in self.models:
+                    self._supervisor.located(found)
+            self._carry_out()
+
+    def _on_tracks(self, message: Detection3DArray) -> None:
+        stamp = stamp_ns(message.header.stamp)
+        self._judged(stamp, message.header.frame_id, self._join.first(stamp, read_tracks(message)))
+
+    def _on_judgements(self, message: DiagnosticArray) -> None:
+        stamp = stamp_ns(message.header.stamp)
+        self._judged(stamp, message.header.frame_id, self._join.second(stamp, records.read_judgements(message)))
+
+    def _judged(self, stamp: int, frame_id: str, joined: Joined | None) -> None:
+        if joined is None:
+            return
+        with self._lock:
+            outputs = self._supervisor.judged(*joined)
+            self._carry_out()
+        age = (self.get_clock().now().nanoseconds - stamp) * 1e-9
+        self.diagnostics.latency("end_to_end", age * 1e3)
+        if age > self.config.input.max_age:
+            self.diagnostics.drop("too_old")
+            self.get_logger().warning(f"pose is {age * 1e3:.0f} ms old, input.max_age is "
+                                      f"{self.config.input.max_age * 1e3:.0f} ms: not published",
+                                      throttle_duration_sec=5.0)
+            return
+        self.diagnostics.event("published")
+        self._publish(stamp, frame_id, outputs)
+
+    def _publish(self, stamp: int, frame_id: str, outputs: Sequence[ObjectOutput]) -> None:
+        at = header(stamp, frame_id)
+        transforms = []
+        for output in outputs:
+            if output.cam_from_obj is None or output.covariance is None:
+                continue
+            name = output.object_name
+            self._poses[name].publish(PoseWithCovarianceStamped(
+                header=at, pose=with_covariance(output.cam_from_obj, output.covariance)))
+            if not output.trusted:
+                continue
+            pose = to_pose(output.cam_from_obj)
+            transforms.append(TransformStamped(header=at, child_frame_id=name, transform=Transform(
+                translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
+            if name == self._primary:
+                self._pose.publish(PoseStamped(header=at, pose=pose))
+        message = detections_message(outputs, self.models, frame_id, stamp)
+        coasting = {output.object_name for output in outputs if output.coasting}
+        for detection in message.detections:
+            result = detection.results[0].hypothesis
+            if detection.id in coasting:
+                result.score = min(result.score, COASTING_SCORE)
+        self._detections.publish(message)
+        if transforms:
+            self._tf.publish(TFMessage(transforms=transforms))
+
+    def _carry_out(self) -> None:
+        """Send what the machines ask for, and tell everybody about changes."""
+        box = self._supervisor.take()
+        for request in box.requests:
+            self._requests.publish(records.request_message(request))
+        if box.transitions:
+            self._publish_status(box.transitions[-1].stamp_ns)
+
+    def _publish_status(self, stamp: int | None = None) -> None:
+        self._status_at = time.monotonic()
+        at = header(self._supervisor.newest_ns if stamp is None else stamp, self._frame_id)
+        entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before)
+                   for name, item in self._supervisor.items.items()]
+        self._status.publish(DiagnosticArray(header=at, status=entries))
+
+    def _tick(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._last_frame > self.config.input.timeout:
+                self._supervisor.silence()
+                self._carry_out()
+            if time.monotonic() - self._status_at > STATUS_PERIOD - 0.05:
+                self._publish_status()
+
+    def _on_trigger(self, name: str, reason: Reason, request: Trigger.Request,
+                    response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._command(name, reason)
+        return response
+
+    def _on_enable(self, name: str, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        reason = Reason.USER_ENABLED if request.data else Reason.USER_DISABLED
+        response.success, response.message = self._command(name, reason)
+        return response
+
+    def _command(self, name: str, reason: Reason) -> tuple[bool, str]:
+        with self._lock:
+            before = self._supervisor.items[name].state
+            self._supervisor.command(name, reason)
+            after = self._supervisor.items[name].state
+            self._carry_out()
+            self._publish_status()
+        done = after is not before or reason is Reason.USER_ENABLED
+        return done, f"{name} is {after.state.value}" + ("" if done else "; enable it first")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run([SupervisorNode], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

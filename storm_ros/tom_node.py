@@ -1,0 +1,75 @@
+"""tom_node: judges every tracked pose against its frame (TOM)."""
+
+import sys
+from collections.abc import Sequence
+
+from diagnostic_msgs.msg import DiagnosticArray
+from vision_msgs.msg import Detection3DArray
+
+from storm_core.pipeline.warmup import warm_up
+from storm_ros import names, qos, records
+from storm_ros.conversions import stamp_ns
+from storm_ros.detections import EpochTrack, read_tracks
+from storm_ros.frames import LazyFrame
+from storm_ros.join import StampJoin
+from storm_ros.node import StormNode
+from storm_ros.running import run
+
+Job = tuple[LazyFrame, list[EpochTrack]]
+
+
+class TomNode(StormNode):
+    """Joins tracks with their frames and publishes one judgement per tracked object."""
+
+    def __init__(self, stages: object = None, **kwargs: object) -> None:
+        super().__init__("tom_node", stages, **kwargs)
+
+    def build(self) -> None:
+        self._monitor = self.stages.monitor(self.config, self.models)
+        warm_up(self.models, monitor=self._monitor)
+        self._epochs: dict[str, int] = {}
+
+    def connect(self) -> None:
+        self._join: StampJoin[LazyFrame, list[EpochTrack]] = StampJoin(kept=15)
+        self._judgements = self.create_publisher(DiagnosticArray, names.JUDGEMENTS, qos.requests())
+        self._worker = self.start_worker("judge", self._judge)
+        self.diagnostics.gauge("frames_skipped", lambda: self._worker.dropped)
+        self._tracks = self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests())
+        self.watch_camera(self._on_frame)
+
+    def disconnect(self) -> None:
+        self.destroy_subscription(self._tracks)
+        self.destroy_publisher(self._judgements)
+
+    def _on_frame(self, frame: LazyFrame) -> None:
+        self._enqueue(self._join.first(frame.stamp_ns, frame))
+
+    def _on_tracks(self, message: Detection3DArray) -> None:
+        self._enqueue(self._join.second(stamp_ns(message.header.stamp), read_tracks(message)))
+
+    def _enqueue(self, job: Job | None) -> None:
+        if job is not None:
+            self._worker.put(job)
+
+    def _judge(self, job: Job) -> None:
+        """In the worker."""
+        lazy, tracks = job
+        judged = []
+        for item in tracks:
+            name = item.track.object_name
+            if self._epochs.get(name) != item.epoch:
+                self._monitor.reset(name)
+                self._epochs[name] = item.epoch
+            with self.diagnostics.timed("monitor"):
+                judgement = self._monitor.judge(lazy.frame(), item.track)
+            judged.append(records.Judged(judgement=judgement, epoch=item.epoch))
+        self.diagnostics.event("judged", len(judged))
+        self._judgements.publish(records.judgements_message(judged, lazy.stamp_ns, lazy.frame_id))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    return run([TomNode], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
