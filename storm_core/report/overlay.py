@@ -45,8 +45,8 @@ class OverlayPainter:
         return image
 
     def paint_pose(self, image: Image, camera: PinholeCamera, model: ObjectModel, cam_from_obj: NDArray[np.float64],
-                   color: tuple[int, int, int]) -> None:
-        """Draw the silhouette's contour and the object's axes into image."""
+                   color: tuple[int, int, int], label: str = "") -> None:
+        """Draw the silhouette's contour and the object's axes into image, and a label at its origin."""
         depth, _ = self._renderer.depth(model, cam_from_obj[None], camera)
         mask = (depth[0] > 0).astype(np.uint8)
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -57,6 +57,8 @@ class OverlayPainter:
             origin = _point(ends[0])
             for end, axis_color in zip(ends[1:], _AXES, strict=True):
                 cv2.arrowedLine(image, origin, _point(end), axis_color, 2, cv2.LINE_AA, tipLength=0.18)
+            if label:
+                _label(image, label, (origin[0] + 6, origin[1] - 8), color)
 
 
 def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
