@@ -42,20 +42,29 @@ def crop_camera(pose, center, diameter, cam, side):  # noqa: ANN001
 
 
 @njit(cache=True, fastmath=FAST)
-def _chroma_bin(r, g, b):  # noqa: ANN001
-    """Soft-free chroma class: HUE_BINS hues for saturated pixels, one bin for grey; -1 when too dark to tell."""
+def _count_hue(r, g, b, histogram):  # noqa: ANN001
+    """Add one pixel to a histogram (HUE_BINS + 1): its saturation to the two nearest hues, the rest to grey.
+
+    Soft on purpose: a camera's white balance and saturation move colours by less than a bin. Dark pixels say nothing.
+    """
     hi, lo = max(r, g, b), min(r, g, b)
     if hi < 40:
-        return -1
-    if (hi - lo) < 0.25 * hi:
-        return HUE_BINS
+        return
+    colorful = min((hi - lo) / (0.6 * hi), 1.0)
+    histogram[HUE_BINS] += 1.0 - colorful
+    if hi == lo:
+        return
     if hi == r:
         hue = (g - b) / (hi - lo)
     elif hi == g:
         hue = 2.0 + (b - r) / (hi - lo)
     else:
         hue = 4.0 + (r - g) / (hi - lo)
-    return int(np.floor((hue + 6.5) % 6.0)) % HUE_BINS
+    hue = (hue + 6.0) % 6.0
+    low = int(hue)
+    share = hue - low
+    histogram[low % HUE_BINS] += colorful * (1.0 - share)
+    histogram[(low + 1) % HUE_BINS] += colorful * share
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -128,12 +137,8 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                         smm += a * a
                         soo += b * b
                         smo += a * b
-                    bm = _chroma_bin(color[0], color[1], color[2])
-                    bo = _chroma_bin(np.float64(rgb[y, x, 0]), np.float64(rgb[y, x, 1]), np.float64(rgb[y, x, 2]))
-                    if bm >= 0:
-                        hist_m[bm] += 1
-                    if bo >= 0:
-                        hist_o[bo] += 1
+                    _count_hue(color[0], color[1], color[2], hist_m)
+                    _count_hue(np.float64(rgb[y, x, 0]), np.float64(rgb[y, x, 1]), np.float64(rgb[y, x, 2]), hist_o)
         row[RESIDUAL] = np.median(errors[:n_err]) / diameter if n_err > 0 else np.nan
         row[ZNCC] = np.nan
         row[HUE] = np.nan

@@ -40,12 +40,18 @@ class Verifier:
 
     def terms(self, evidence: Evidence) -> dict[str, float]:
         """Log-odds each feature adds (negative: doubt); unknown features add nothing."""
-        x = feature_vector(evidence)
-        terms = np.asarray(self.weight) * (x - np.asarray(self.center))
-        return dict(zip(FEATURES, np.where(np.isfinite(terms), terms, 0.0).tolist(), strict=True))
+        return dict(zip(FEATURES, self._terms(feature_vector(evidence)).tolist(), strict=True))
 
     def log_odds(self, evidence: Evidence) -> float:
-        return self.bias + sum(self.terms(evidence).values())
+        return self.log_odds_of(feature_vector(evidence))
+
+    def log_odds_of(self, x: np.ndarray) -> float:
+        """Log-odds of a feature vector."""
+        return self.bias + float(self._terms(x).sum())
+
+    def _terms(self, x: np.ndarray) -> np.ndarray:
+        terms = np.asarray(self.weight) * (x - np.asarray(self.center))
+        return np.where(np.isfinite(terms), terms, 0.0)
 
     def table_log_odds(self, table: np.ndarray) -> np.ndarray:
         """Log-odds (N,) of the rows of a comparison table."""

@@ -1,0 +1,1 @@
+"""What was learned from simulation, and how to learn it again."""
