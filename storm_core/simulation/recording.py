@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse
+from storm_core.simulation.objects import CATALOG
 from storm_core.simulation.scenarios import Scenario, make_scenario
 from storm_core.simulation.scene import SceneRenderer
 from storm_core.simulation.sensor import ColorSensor, DepthSensor
@@ -28,18 +29,23 @@ START_NS = 1_000_000_000
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ObjectTruth:
-    """What is known of one target in one frame.
+    """What is known of one object in one frame.
 
     Attributes:
       cam_from_obj: (4, 4) at mid-exposure.
       mask: (H, W) bool, visible pixels. mask_full: (H, W) bool, silhouette as if nothing stood before it.
-      visib_fract: visible px / silhouette px, the silhouette counted beyond the image borders too (as in BOP).
+      silhouette_px: size of the silhouette, counted beyond the image borders too (as in BOP).
     """
 
     cam_from_obj: NDArray[np.float64]
     mask: NDArray[np.bool_]
     mask_full: NDArray[np.bool_]
-    visib_fract: float
+    silhouette_px: int
+
+    @property
+    def visib_fract(self) -> float:
+        """Visible share of the silhouette; 0 for an object behind the camera."""
+        return float(self.mask.sum() / self.silhouette_px) if self.silhouette_px else 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,7 +68,8 @@ class SimulatedRecording:
         scene = self._scenario.scene
         self._renderer = SceneRenderer(scene, self._scenario.camera, oversample=oversample)
         self._coarse = SceneRenderer(scene, self._scenario.camera, oversample=1)
-        self._bodies = {b.model.name: i for i, b in enumerate(scene.bodies)}
+        catalog = {b.model.name: i for i, b in enumerate(scene.bodies) if b.model.name in CATALOG}
+        self._bodies = {name: catalog[name] for name in [*self.targets, *(n for n in catalog if n not in self.targets)]}
         self._depth_sensor, self._color_sensor = DepthSensor(), ColorSensor()
 
     @property
@@ -75,13 +82,13 @@ class SimulatedRecording:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the objects with ground truth."""
+        """Names of the objects that the scenario is about."""
         return self._scenario.targets
 
     @property
     def models(self) -> dict[str, ObjectModel]:
-        """Targets and distractors of the object catalog by name."""
-        return {b.model.name: b.model for b in self._scenario.scene.bodies if b.model.colors is not None or not b.moving}
+        """The objects with ground truth by name: targets, then distractors of the catalog."""
+        return {name: self._scenario.scene.bodies[i].model for name, i in self._bodies.items()}
 
     def __len__(self) -> int:
         return round(self._scenario.duration * self._scenario.rate)
@@ -124,11 +131,11 @@ class SimulatedRecording:
             light = np.mean(views, axis=0, dtype=np.float32)
         frame = Frame(rgb=self._color_sensor.expose(light, t, rng), depth=self._depth_sensor.measure(view.depth, s.camera, rng),
                       camera=s.camera, stamp_ns=self.stamp_ns(index))
-        truth = {name: self._truth(self._bodies[name], view.body, view.cam_from_bodies) for name in s.targets}
+        truth = {name: self._truth(body, view.body, view.cam_from_bodies) for name, body in self._bodies.items()}
         return SimulatedFrame(index=index, frame=frame, depth=view.depth, truth=truth)
 
     def cam_from_obj(self, name: str, index: int) -> NDArray[np.float64]:
-        """True pose of any body without rendering."""
+        """True pose of an object with ground truth, without rendering."""
         t = index / self._scenario.rate
         return inverse(self._scenario.path.at(t)) @ self._world_from_bodies(t)[self._bodies[name]]
 
@@ -159,5 +166,4 @@ class SimulatedRecording:
         if border or not whole:
             # Only the border cases need the big canvas; w px to every side hold the object until it is barely visible.
             whole = int(self._renderer.silhouette(body, pose, margin=w).sum())
-        fraction = mask.sum() / whole if whole else 0.0
-        return ObjectTruth(cam_from_obj=pose, mask=mask, mask_full=mask_full, visib_fract=float(fraction))
+        return ObjectTruth(cam_from_obj=pose, mask=mask, mask_full=mask_full, silhouette_px=whole)

@@ -89,7 +89,7 @@ def shade(  # noqa: PLR0913
     inv_depth, surface, world_from_cam, cam, vertices, normals, colors, faces, gloss, origins, axes, half, pictures,  # noqa: ANN001
     plane_gloss, lamp, ambient, lamp_from_world, lamp_cam, shadow, softness, step, out,  # noqa: ANN001
 ):
-    """Add linear light to out (h/step, w/step, 3): the mean of step x step samples, so `step` is the antialiasing.
+    """Add linear light to out (h/step, w/step, 3): the mean of every other of step x step samples, in a checkerboard.
 
     Args:
       vertices, normals, colors: (V, 3) world [m], world unit, linear reflectance. gloss: (V,) specular share.
@@ -98,10 +98,12 @@ def shade(  # noqa: PLR0913
     """
     h, w = inv_depth.shape
     m = world_from_cam
-    weight = 1.0 / (step * step)
+    # The black squares of a checkerboard smooth edges of every direction at half the cost of all squares.
+    skip = 2 if step % 2 == 0 else 1
+    weight = skip / (step * step)
     size = pictures.shape[1]
     for v in range(h):
-        for u in range(w):
+        for u in range(v % skip, w, skip):
             s = surface[v, u]
             if s == NO_SURFACE:
                 continue
