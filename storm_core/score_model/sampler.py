@@ -18,7 +18,9 @@ from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
 from storm_core.tracking.depth import measurement_sigma
-from storm_core.tracking.optimise import left_covariance
+from storm_core.tracking.histogram import ColorModel, count
+from storm_core.tracking.optimise import align, left_covariance, tolerance
+from storm_core.tracking.sparse_model import rendered_view
 from storm_core.types import Frame, Registration
 
 START_SHIFT, START_TURN = 0.05, 0.15
@@ -32,8 +34,13 @@ RENDER_INTERVAL = 3
 POLISH_STEPS, POLISHED = 4, 4
 """Noise-free steps at the last level, for the best particles."""
 
+ALIGN_ITERATIONS = 6
+
 MARGIN = 0.004
 """Gain in fitness a refined pose needs to replace the given one."""
+
+MIN_FITNESS = 0.2
+"""Fitness below which no pose is supported by the image: being less wrong is no improvement."""
 
 TEMPERATURE = 0.02
 """Fitness difference that changes a particle's weight by a factor of e."""
@@ -71,10 +78,11 @@ class LangevinRefiner:
         features = frame_features(frame)
         fitness = self._fitness(features, model, poses)
         best = poses[np.argsort(-fitness, kind="stable")[:POLISHED]]
-        candidates = np.concatenate([registration.cam_from_obj[None], self._polish(score, model, best, registration, sensor)])
+        polished = self._polish(score, model, best, registration, sensor)
+        candidates = np.concatenate([registration.cam_from_obj[None], polished, self._with_contour(frame, model, polished[:2])])
         rank = self._fitness(features, model, candidates)
         chosen = int(np.argmax(rank))
-        accepted = chosen > 0 and rank[chosen] > rank[0] + MARGIN
+        accepted = chosen > 0 and rank[chosen] > max(rank[0] + MARGIN, MIN_FITNESS)
         pose = candidates[chosen if accepted else 0]
         weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
         weights /= weights.sum()
@@ -103,6 +111,15 @@ class LangevinRefiner:
         for _ in range(POLISH_STEPS):
             poses, _ = self._step(score, model, poses, registration.cam_from_obj, 1.5 * sensor, None)
         return poses
+
+    def _with_contour(self, frame: Frame, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Poses (N, 4, 4) after a joint alignment of depth and silhouette: depth alone slides along flat sides."""
+        out = []
+        for pose in poses:
+            view = rendered_view(model, pose, frame.camera)
+            colors = ColorModel(count(frame, view, tolerance(model.diameter)))
+            out.append(align(frame, model, pose, colors.posterior, ALIGN_ITERATIONS, gates=(0.1, 0.06)).cam_from_obj)
+        return np.stack(out)
 
     def _fitness(self, features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Depth inliers minus free-space violations, plus colour agreement of coloured meshes; higher is better, (N,)."""

@@ -1,4 +1,4 @@
-"""Robust Gauss-Newton on SE(3): region and depth terms together, coarse to fine, about the object centre."""
+"""Robust Gauss-Newton on SE(3): region, depth and texture terms together, coarse to fine, about the object centre."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,15 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import skew
 from storm_core.refinement.icp import apply_at
 from storm_core.tracking import depth as depth_modality
-from storm_core.tracking import region
+from storm_core.tracking import region, texture
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.types import Frame
 
 SCALES = (6, 4, 2, 2, 1, 1)
 """Segment lengths [px], spread over the iterations."""
+
+TEXTURE_SCALE = 2
+"""Texture helps within a few px: it joins when the lines' segments are this short [px]."""
 
 CORRELATION = 6.0
 """Neighbouring lines and depth pixels share their errors: this many count as one independent measurement."""
@@ -112,11 +115,11 @@ def occlusion_gap(diameter: float) -> float:
 
 
 def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterior: NDArray[np.float32], iterations: int,
-          gates: tuple[float, float] = (0.35, 0.08)) -> Fit:
+          key: texture.KeyFrame | None = None, gates: tuple[float, float] = (0.35, 0.08)) -> Fit:
     """The pose near `start` (4, 4) that explains contour and depth best.
 
     Args:
-      gates: first and last depth gate [diameters].
+      key: remembered texture, used once contour and depth are nearly aligned. gates: first and last depth gate [diameters].
     """
     pose = np.array(start, np.float64, order="C")
     d = model.diameter
@@ -128,6 +131,8 @@ def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterio
         scale = SCALES[min(i * len(SCALES) // iterations, len(SCALES) - 1)]
         gate = max(gates[0] * (gates[1] / gates[0]) ** (i / max(iterations - 1, 1)) * d, 0.006)
         hessian, gradient, _, _, _ = normal_equations(frame, model, view, pose, posterior, scale, gate)
+        if key is not None and scale <= TEXTURE_SCALE:
+            texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(d), hessian, gradient)
         xi = np.linalg.solve(hessian + prior, gradient - prior @ total)
         xi *= min(1.0, 0.5 / max(np.linalg.norm(xi[3:]), 1e-9), 0.5 * d / max(np.linalg.norm(xi[:3]), 1e-9))
         apply_at(pose, center_of(model, pose), xi)
@@ -135,14 +140,16 @@ def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterio
         if not refreshed and (i + 1) * 2 >= iterations and i + 1 < iterations:
             view = rendered_view(model, pose, frame.camera)
             refreshed = True
-    return assess(frame, model, view, pose, posterior)
+    return assess(frame, model, view, pose, posterior, key)
 
 
 def assess(frame: Frame, model: ObjectModel, view: SparseView, pose: NDArray[np.float64],
-           posterior: NDArray[np.float32]) -> Fit:
+           posterior: NDArray[np.float32], key: texture.KeyFrame | None = None) -> Fit:
     """How well a pose fits, without moving it."""
     hessian, _, table, counts, cost = normal_equations(frame, model, view, pose, posterior, 2,
                                                        max(0.08 * model.diameter, 0.006))
+    if key is not None:
+        texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(model.diameter), hessian, np.zeros(6))
     seen = counts[depth_modality.INLIER] + counts[depth_modality.OCCLUDED] + counts[depth_modality.BEHIND]
     used = table[:, region.USED] > 0
     lines, hidden = int(used.sum()), int(table[:, region.OCCLUDED].sum())
@@ -166,7 +173,9 @@ def fit_covariance(fit: Fit, model: ObjectModel, focal_px: float) -> NDArray[np.
     z = center_of(model, fit.cam_from_obj)[2]
     pixel = CALIBRATION_PX * z / focal_px
     turn = pixel / (0.5 * model.diameter)
-    floor = np.diag([pixel**2, pixel**2, pixel**2 + (CALIBRATION_DEPTH * z) ** 2, turn**2, turn**2, turn**2])
+    # Without depth the distance comes from the apparent size alone: half a pixel at the radius of the object.
+    along = CALIBRATION_DEPTH * z if fit.measured > 0.2 else turn * z
+    floor = np.diag([pixel**2, pixel**2, pixel**2 + along**2, turn**2, turn**2, turn**2])
     noise = CORRELATION * max(fit.variance, MIN_VARIANCE)
     return np.linalg.inv(fit.information / noise + prior_information(model.diameter)) + floor
 

@@ -22,7 +22,8 @@ from storm_core.tracking.optimise import (
     moved,
     tolerance,
 )
-from storm_core.tracking.sparse_model import rendered_view
+from storm_core.tracking.sparse_model import SparseView, rendered_view
+from storm_core.tracking.texture import KeyFrame, make_key_frame
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
 
 POOR = 0.55
@@ -33,6 +34,9 @@ MIN_INSIDE = 0.12
 
 MAX_CONTRADICTED = 5
 """Frames in a row in which depth may contradict the pose before the track ends."""
+
+SHARP_ENOUGH = 0.6
+"""Sharpness, relative to the last key frame's, that a new key frame needs."""
 
 HISTORY = 90
 """Poses remembered for corrections that arrive late."""
@@ -50,11 +54,12 @@ class _State:
     quality: float
     velocity: Velocity = field(default_factory=Velocity)
     contradicted: int = 0
+    key: KeyFrame | None = None
     history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
 class RegionDepthTracker:
-    """The default Tracker: colour regions and depth, no weights, one CPU core."""
+    """The default Tracker: colour regions, depth and remembered texture; no weights, one CPU core."""
 
     def __init__(self, models: dict[str, ObjectModel], config: TrackingConfig) -> None:
         self._models = models
@@ -73,7 +78,8 @@ class RegionDepthTracker:
         fit = assess(frame, model, view, pose, colors.posterior)
         center = center_of(model, pose)
         state = _State(model=model, cam_from_obj=pose, covariance=left_covariance(registration.covariance, -center),
-                       stamp_ns=registration.stamp_ns, colors=colors, quality=fit.quality)
+                       stamp_ns=registration.stamp_ns, colors=colors, quality=fit.quality,
+                       key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)))
         state.history.append((registration.stamp_ns, pose))
         self._states[name] = state
 
@@ -97,6 +103,7 @@ class RegionDepthTracker:
         obj_correction = inverse(then) @ correction @ then
         state.history = deque(((stamp, pose @ obj_correction) for stamp, pose in state.history), maxlen=HISTORY)
         state.cam_from_obj = state.history[-1][1]
+        state.key = None  # it would pull the texture back to where the corrected pose saw it
         return True
 
     def track(self, frame: Frame) -> dict[str, Track | TrackFailure]:
@@ -137,7 +144,7 @@ class RegionDepthTracker:
     def _best_fit(self, frame: Frame, state: _State, predicted: NDArray[np.float64]) -> Fit:
         """Alignment from the prediction; when that is poor, from the best of other starts too."""
         model, posterior, n = state.model, state.colors.posterior, self._config.iterations
-        fit = align(frame, model, predicted, posterior, n)
+        fit = align(frame, model, predicted, posterior, n, state.key)
         limit = self._config.max_innovation
         poor = fit.quality < min(POOR, 0.75 * state.quality) and fit.occluded + fit.occluded_lines < 0.8
         if not poor and self._innovation(model, predicted, fit.cam_from_obj) <= limit:
@@ -145,7 +152,7 @@ class RegionDepthTracker:
         starts = self._fan(model, state.cam_from_obj, predicted)
         rough = [assess(frame, model, fit.view, start, posterior).quality for start in starts]
         for k in np.argsort(rough)[::-1][:3]:
-            other = align(frame, model, starts[k], posterior, n)
+            other = align(frame, model, starts[k], posterior, n, state.key)
             believable = self._innovation(model, predicted, other.cam_from_obj) <= limit
             if believable and (other.quality > fit.quality + 0.03
                                or self._innovation(model, predicted, fit.cam_from_obj) > limit):
@@ -188,6 +195,15 @@ class RegionDepthTracker:
         if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
             view = rendered_view(model, fit.cam_from_obj, frame.camera)
             state.colors.learn(count(frame, view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
+            self._renew_key(frame, state, view)
+
+    def _renew_key(self, frame: Frame, state: _State, view: SparseView) -> None:
+        """A new key frame when the old one shows another side; a blurred picture does not replace a sharp one."""
+        if state.key is not None and state.key.still_fits(state.cam_from_obj):
+            return
+        key = make_key_frame(frame, view, state.cam_from_obj, 2 * tolerance(state.model.diameter))
+        if key is None or state.key is None or key.sharpness > SHARP_ENOUGH * state.key.sharpness:
+            state.key = key
 
     def _coast(self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float, innovation: float) -> Track:
         """Keep the prediction; slow down, so that a long occlusion does not carry the pose away."""

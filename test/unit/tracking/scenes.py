@@ -43,6 +43,18 @@ def wedge(name: str = "wedge") -> ObjectModel:
                        symmetries=np.eye(4)[None], eval_vertices=p.astype(float), sha256=name)
 
 
+def printed_can(name: str = "can") -> ObjectModel:
+    """A cylinder of 35 mm radius and 100 mm height whose print is its only mark of rotation."""
+    import trimesh
+
+    mesh = trimesh.creation.cylinder(radius=0.035, height=0.1, sections=64).subdivide_to_size(0.006)
+    p = np.asarray(mesh.vertices)
+    patch = (np.floor(np.arctan2(p[:, 1], p[:, 0]) * 5) + 13 * np.floor(p[:, 2] / 0.012)).astype(int)
+    colors = np.random.default_rng(0).integers(60, 230, (997, 3))[patch % 997].astype(np.uint8)
+    return ObjectModel(name=name, vertices=p.astype(np.float32), faces=np.asarray(mesh.faces, np.int32), colors=colors,
+                       diameter=float(np.hypot(0.07, 0.1)), symmetries=np.eye(4)[None], eval_vertices=p, sha256=name)
+
+
 def background(rng: np.random.Generator, camera: PinholeCamera = CAMERA) -> NDArray[np.uint8]:
     """Smooth bluish-green random texture."""
     import cv2

@@ -5,11 +5,11 @@ import pytest
 
 from storm_core.config import TrackingConfig
 from storm_core.errors import InputError
-from storm_core.geometry.pose import angle_between, se3_exp, so3_log, transform
+from storm_core.geometry.pose import angle_between, from_rotation_translation, se3_exp, so3_exp, so3_log, transform
 from storm_core.tracking.optimise import center_of, left_covariance
 from storm_core.tracking.tracker import RegionDepthTracker
 from storm_core.types import Frame, Reason, Track, TrackFailure
-from test.unit.tracking.scenes import STEP_NS, background, observe, registered, swing, wedge
+from test.unit.tracking.scenes import STEP_NS, background, observe, printed_can, registered, swing, wedge
 
 MODEL = wedge()
 CONFIG = TrackingConfig()
@@ -43,6 +43,21 @@ def test_known_motion_is_followed(speed: float) -> None:
         assert isinstance(track, Track) and not track.coasting
         shift, angle = errors(track.cam_from_obj, pose)
         assert shift < 0.002 and angle < 1.0
+
+
+def test_a_can_that_spins_about_its_axis_is_followed_by_its_print() -> None:
+    can = printed_can()
+    rng = np.random.default_rng(0)
+    backdrop = background(rng)
+    poses = [from_rotation_translation(so3_exp([2.0, 0, 0]) @ so3_exp([0, 0, 0.05 * i]), [0.02 * np.sin(0.1 * i), 0, 0.5])
+             for i in range(25)]
+    frames = [observe(can, pose, i * STEP_NS, backdrop, rng) for i, pose in enumerate(poses)]
+    tracker = RegionDepthTracker({"can": can}, CONFIG)
+    tracker.start(frames[0], registered("can", poses[0], 0))
+    for frame in frames[1:]:
+        track = tracker.track(frame)["can"]
+    assert isinstance(track, Track)
+    assert np.rad2deg(angle_between(track.cam_from_obj, poses[-1])) < 2.0
 
 
 def test_without_depth_the_contour_alone_holds_and_the_covariance_grows() -> None:

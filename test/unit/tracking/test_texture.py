@@ -1,0 +1,69 @@
+"""Texture terms: derivative, and what a key frame remembers."""
+
+import numpy as np
+
+from storm_core.geometry.pose import se3_exp
+from storm_core.tracking import texture
+from storm_core.tracking.optimise import center_of, moved, tolerance
+from storm_core.tracking.sparse_model import rendered_view
+from test.unit.tracking.scenes import CAMERA, background, observe, printed_can, swing, wedge
+
+CAN = printed_can()
+POSE = swing(1)[0]
+RNG = np.random.default_rng(4)
+FRAME = observe(CAN, POSE, 0, background(RNG), RNG)
+VIEW = rendered_view(CAN, POSE, CAMERA)
+TOLERANCE = 2 * tolerance(CAN.diameter)
+
+
+def test_brightness_terms_are_the_derivative_of_the_image_at_the_moved_points() -> None:
+    key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
+    assert key is not None
+    image = texture.brightness_image(FRAME)
+    pivot = center_of(CAN, POSE)
+
+    def look(pose: np.ndarray) -> np.ndarray:
+        return texture.look_kernel(key.points, key.normals, pose, CAMERA.vector, image, FRAME.depth, 1.0)
+
+    seen = look(POSE)
+    # The image is only piecewise smooth: differences over about half a pixel are compared with the gradient there.
+    columns = []
+    for axis in range(6):
+        xi = np.zeros(6)
+        xi[axis] = 1e-3 if axis < 3 else 0.02
+        columns.append((look(moved(POSE, pivot, xi))[:, 1] - look(moved(POSE, pivot, -xi))[:, 1]) / (2 * xi[axis]))
+    numeric = np.stack(columns, 1)
+    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
+    # With reference = brightness + a slope of the numeric model, Gauss-Newton must find that very increment.
+    wanted = np.array([2e-4, -1e-4, 1e-4, 0.002, 0.001, -0.003])
+    used = texture.texture_kernel(seen, seen[:, 1] + numeric @ wanted, CAMERA.vector, pivot, 4.0, 1.0, hessian, gradient)
+    assert used > 50
+    found = np.linalg.solve(hessian + 1e-6 * np.diag(np.diag(hessian)), gradient)
+    scale = np.array([1e-3] * 3 + [0.02] * 3)
+    assert np.abs((found - wanted) / scale).max() < 0.1
+
+
+def test_gain_and_offset_of_the_light_do_not_move_the_object() -> None:
+    key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
+    assert key is not None
+    seen = texture.look_kernel(key.points, key.normals, POSE, CAMERA.vector, texture.brightness_image(FRAME), FRAME.depth,
+                               TOLERANCE)
+    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
+    assert texture.texture_kernel(seen, 0.7 * key.brightness + 30, CAMERA.vector, center_of(CAN, POSE), 4.0, 1.0, hessian,
+                                  gradient) > 50
+    assert np.linalg.norm(np.linalg.solve(hessian + 1e-9 * np.eye(6) * np.trace(hessian), gradient)) < 1e-6
+
+
+def test_a_plain_object_has_no_key_frame() -> None:
+    plain = observe(wedge(), POSE, 0, np.full((CAMERA.height, CAMERA.width, 3), 128, np.uint8), RNG)
+    flat = type(plain)(rgb=np.full_like(plain.rgb, 100), depth=plain.depth, camera=plain.camera, stamp_ns=0)
+    assert texture.make_key_frame(flat, rendered_view(wedge(), POSE, CAMERA), POSE, TOLERANCE) is None
+
+
+def test_a_key_frame_serves_until_the_object_has_turned_or_come_nearer() -> None:
+    key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
+    assert key is not None
+    pivot = center_of(CAN, POSE)
+    assert key.still_fits(moved(POSE, pivot, np.array([0.02, 0, 0.02, 0, 0.1, 0])))
+    assert not key.still_fits(moved(POSE, pivot, np.array([0, 0, 0, 0, 0.3, 0])))
+    assert not key.still_fits(se3_exp([0, 0, -0.15, 0, 0, 0]) @ POSE)
