@@ -13,7 +13,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, from_rotation_translation, so3_exp, transform
 from storm_core.geometry.surface import points_at, sample
 
-_LARGEST_GROUP = 2000
+_LARGEST_GROUP = 1000
 _SAME = 1e-4
 """Two transforms are one symmetry when no entry differs by more (rotation entries, and metres)."""
 
@@ -86,10 +86,14 @@ def shape_symmetries(model: ObjectModel, *, tolerance: float = 0.018) -> NDArray
     rough = tree.query(transform(candidates, probe[::12]))[0].mean(-1)
     candidates = candidates[rough < 2 * bound]
     error = tree.query(transform(candidates, probe))[0].mean(-1)
-    good = error < bound
-    candidates, error = candidates[good], error[good]
-    ordered = np.concatenate([np.eye(4)[None], candidates[np.argsort(error, kind="stable")]])
-    return _distinct(ordered, model.symmetries, np.radians(10.0))
+    order = np.argsort(error, kind="stable")
+    order = order[error[order] < bound]
+    spacing = tree.query(probe, k=2)[0][:, 1].mean()
+    exact = error[order] < 1.5 * spacing + 0.002 * model.diameter
+    # A slightly wrong turn next to a better one is no twin: refinement slides from it to the better one.
+    apart = np.where(exact, np.radians(10.0), np.radians(40.0))
+    turns = np.concatenate([np.eye(4)[None], candidates[order]])
+    return _distinct(turns, model.symmetries, np.concatenate([[0.0], apart]))
 
 
 def _candidate_turns() -> NDArray[np.float64]:
@@ -103,12 +107,13 @@ def _candidate_turns() -> NDArray[np.float64]:
     return np.concatenate(out)
 
 
-def _distinct(turns: NDArray[np.float64], symmetries: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """Each turn that, whatever declared symmetry follows it, is not within `angle` [rad] of an earlier one."""
+def _distinct(turns: NDArray[np.float64], symmetries: NDArray[np.float64],
+              apart: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each turn that, whatever declared symmetry follows it, is not within its angle `apart` [rad] of an earlier one."""
     kept = [0]
     for k in range(1, len(turns)):
         earlier = (turns[kept][:, None] @ symmetries).reshape(-1, 4, 4)
-        if angle_between(earlier, turns[k]).min() > angle:
+        if angle_between(earlier, turns[k]).min() > apart[k]:
             kept.append(k)
     return turns[kept]
 
@@ -150,7 +155,9 @@ def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
     """The group that transforms generate: multiplied until nothing new appears."""
     group = _unique(generators)
     while True:
-        grown = _unique(np.concatenate([group, *(group @ g for g in generators)]))
+        # Products of products reach the end sooner, or sooner show that there is none.
+        factors = np.concatenate([generators, group[:32]])
+        grown = _unique(np.concatenate([group, (factors[:, None] @ group).reshape(-1, 4, 4)]))
         if len(grown) > _LARGEST_GROUP:
             raise MeshError(f"the declared symmetries generate more than {_LARGEST_GROUP} transforms; are the "
                             "matrices exact, and do the axes fit together?")
