@@ -50,16 +50,9 @@ def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]
 
 
 def save_results(path: Path | str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write {'version', 'records'} as one .npy file; a half-written file never stays behind."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".part")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, np.array({"version": VERSION, "records": [dict(r) for r in records]}, dtype=object))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DatasetError(f"cannot write results to {path}: {error.strerror or error}") from error
+    """Write {'version', 'records'} as one .npy file."""
+    with Path(path).open("wb") as file:
+        np.save(file, np.array({"version": VERSION, "records": [dict(r) for r in records]}, dtype=object))
 
 
 def load_results(path: Path | str) -> list[dict[str, Any]]:

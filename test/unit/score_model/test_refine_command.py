@@ -1,6 +1,5 @@
 """`storm refine` on a small BOP scene written for the purpose."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -10,8 +9,7 @@ import pytest
 import trimesh
 
 from storm_core.bop.results import PoseEstimate, write_csv
-from storm_core.cli import refine
-from storm_core.errors import DatasetError
+from storm_core.cli.main import main
 from storm_core.geometry.pose import transform
 from storm_core.score_model.results import load_results
 from test.unit.tracking.scenes import CAMERA, background, disturbed, observe, swing, wedge
@@ -46,21 +44,22 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    refine.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["refine", *map(str, arguments)])
-    return args.run(args)
+    """Exit status of `storm refine`."""
+    return main(["refine", *map(str, arguments)])
 
 
 def test_given_poses_are_refined_and_written(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, out = scene.parents[1], tmp_path / "results.npy"
-    assert command(scene, "--models", root / "models", "--init", root / "init.csv", "--out", out, "--particles", 16) == 0
+    assert command(scene, "--models", root / "models", "--init", root / "init.csv", "--out", out, "--json", tmp_path / "r.json",
+                   "--set", "score_model.particles=16") == 0
     records = load_results(out)
     assert [r["image"] for r in records] == ["1/0", "1/1"]
     for record, truth in zip(records, POSES, strict=True):
         gap = transform(record["cam_from_obj"], MODEL.eval_vertices) - transform(truth, MODEL.eval_vertices)
         assert np.linalg.norm(gap, axis=1).mean() < 0.002
         assert record["sampled_poses"].shape == (16, 4, 4)
+    numbers = json.loads((tmp_path / "r.json").read_text())
+    assert numbers["command"] == "refine" and len(numbers["poses"]) == 2 and numbers["stages_ms"]["refine"]["n"] == 2
     printed = capsys.readouterr().out
     assert "sd_mm" in printed and "2 pose distributions" in printed
 
@@ -71,14 +70,14 @@ def test_chosen_images_only(scene: Path, tmp_path: Path) -> None:
     assert [r["image"] for r in load_results(out)] == ["1/1"]
 
 
-def test_bad_requests_name_the_problem_and_write_nothing(scene: Path, tmp_path: Path) -> None:
+def test_bad_requests_name_the_problem_and_write_nothing(scene: Path, tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
     root = scene.parents[1]
-    base = (scene, "--models", root / "models", "--init", root / "init.csv")
-    with pytest.raises(DatasetError, match="image 7 is not in"):
-        command(*base, "--images", 7, "--out", tmp_path / "a.npy")
-    with pytest.raises(DatasetError, match="its folder does not exist"):
-        command(*base, "--out", tmp_path / "missing" / "a.npy")
     (tmp_path / "empty.csv").write_text("scene_id,im_id,obj_id,score,R,t,time\n")
-    with pytest.raises(DatasetError, match="no pose to refine"):
-        command(scene, "--models", root / "models", "--init", tmp_path / "empty.csv", "--out", tmp_path / "a.npy")
+    base = (scene, "--models", root / "models", "--out", tmp_path / "a.npy")
+    for extra, message in ((("--init", root / "init.csv", "--images", 7), "image 7 is not in"),
+                           (("--init", tmp_path / "empty.csv"), "no pose to refine"),
+                           (("--init", tmp_path / "none.csv"), "none.csv")):
+        assert command(*base, *extra) == 1
+        assert message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["empty.csv"]
