@@ -83,14 +83,17 @@ def load_model(path: Path | str, *, name: str | None = None, unit: str = "auto",
         raise MeshError(f"mesh_unit {unit!r} is unknown; use auto, {', '.join(METRES)}")
     parts, warnings = read_surface(path)
     vertices, faces = _joined(parts, path)
-    raw = diameter(vertices[np.unique(faces)])
-    if raw <= 0 or np.linalg.norm(area_vectors(vertices, faces), axis=1).sum() < 1e-9 * raw**2:
+    extent = float(np.ptp(vertices[np.unique(faces)], axis=0).max())
+    full_vertices, full_faces = weld(vertices, faces, 1e-6 * extent) if extent > 0 else (vertices, faces[:0])
+    # Measured without collapsed faces: such spikes are invisible, but would stretch box and diameter.
+    raw = diameter(full_vertices) if len(full_faces) else 0.0
+    if raw <= 0 or np.linalg.norm(area_vectors(full_vertices, full_faces), axis=1).sum() < 1e-9 * raw**2:
         raise MeshError(f"mesh {path} is degenerate: its faces have no area; export it again from CAD")
     scale, guess = _scale(path, raw, unit, info)
     _check_size(path, raw, scale, info)
     warnings += guess
     color = _Colors(parts, vertices, faces)
-    full_vertices, full_faces = weld(vertices * scale, faces, 1e-6 * raw * scale)
+    full_vertices = full_vertices * scale
     full_faces = orient_outward(full_vertices, full_faces)
     eval_vertices = _spread(full_vertices)
     shown_vertices, shown_faces = _shown(full_vertices, full_faces, max_faces, color.textured)

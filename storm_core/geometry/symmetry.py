@@ -156,7 +156,7 @@ def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
     group = _unique(generators)
     while True:
         # Products of products reach the end sooner, or sooner show that there is none.
-        factors = np.concatenate([generators, group[:32]])
+        factors = np.concatenate([generators, group[:16]])
         grown = _unique(np.concatenate([group, (factors[:, None] @ group).reshape(-1, 4, 4)]))
         if len(grown) > _LARGEST_GROUP:
             raise MeshError(f"the declared symmetries generate more than {_LARGEST_GROUP} transforms; are the "
@@ -168,5 +168,7 @@ def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _unique(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
     flat = transforms[:, :3].reshape(len(transforms), 12)
-    near = cKDTree(flat).query_ball_point(flat, _SAME * np.sqrt(12))
-    return transforms[[k for k, others in enumerate(near) if min(others) == k]]
+    pairs = cKDTree(flat).query_pairs(_SAME * np.sqrt(12), output_type="ndarray")
+    again = np.zeros(len(transforms), bool)
+    again[pairs.max(1)] = True  # of each set of equals only the first stays
+    return transforms[~again]
