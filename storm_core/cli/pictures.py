@@ -65,8 +65,13 @@ def chosen_frames(recording: "Recording", images: Sequence[int]) -> "Iterator[tu
                 bar.update()
 
 
-def attempt(frame: "Frame", key: Key, name: str, localizer: "Localizer", registrar: "Registrar | None") -> "Attempt":
-    """Search one object in one image without knowing any other; register it too when there is a registrar."""
+def attempt(frame: "Frame", key: Key, name: str, localizer: "Localizer", registrar: "Registrar | None",
+            accept: float = 0.0) -> "Attempt":
+    """Search one object in one image without knowing any other; register it too when there is a registrar.
+
+    Args:
+      accept: without a registrar, the probability from which a localization counts as found.
+    """
     from storm_core.report.attempts import Attempt
     from storm_core.types import Hint, NotFound, Reason, Registration
 
@@ -77,8 +82,10 @@ def attempt(frame: "Frame", key: Key, name: str, localizer: "Localizer", registr
         return Attempt(key=key, object_name=name, found=False, reason=found.reason.value, detail=found.detail,
                        probability=found.probability, cam_from_obj=None, mask=None, stage_ms=stage_ms)
     if registrar is None:
-        return Attempt(key=key, object_name=name, found=True, reason=Reason.FOUND.value, detail="",
-                       probability=found.probability, cam_from_obj=None, mask=found.mask, stage_ms=stage_ms)
+        sure = found.probability >= accept
+        return Attempt(key=key, object_name=name, found=sure, cam_from_obj=None, mask=found.mask if sure else None,
+                       reason=(Reason.FOUND if sure else Reason.UNCERTAIN).value, detail="",
+                       probability=found.probability, stage_ms=stage_ms)
     registered_at = time.perf_counter()
     result = registrar.register(frame, found)
     stage_ms["register"] = (time.perf_counter() - registered_at) * 1e3

@@ -1,13 +1,15 @@
 """`storm replay`: run a recording through the pipeline (or the real nodes), then evaluate and show what happened."""
 
 import argparse
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
-from storm_core.errors import ConfigError
+from storm_core.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
     from storm_core.bags.recording import Recording
@@ -75,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         if args.truth == "auto":
             truth = load_run_truth(recording, config, models, gt_topics(args.gt_topic, list(models)), args.gt_tum)
         results = write_run(folder, command="replay --ros" if args.ros else "replay", config=config, models=models,
-                            recording=recording, outputs=outputs, truth=truth, extra=extra, video=not args.no_video,
-                            rate_hz=args.rate)
+                            recording=recording, outputs=outputs, truth=truth, extra=extra, lead_in_s=extra.get("ros", {}).get("preroll_s", 0.0),
+                            video=not args.no_video, rate_hz=args.rate)
         if json_file is not None:
             json_file.write_text(to_json(results))
     print(table(results))
@@ -93,7 +95,7 @@ def _lock_step(config: "StormConfig", recording: "Recording", models: "dict[str,
     pipeline = build_pipeline(config, models)
     outputs = []
     with tqdm(total=count, unit="frame", disable=None, desc="replay") as bar:
-        for _, frame in zip(range(count), recording.frames(), strict=False):
+        for frame in islice(recording.frames(), count):
             outputs.append(pipeline.step(frame))
             bar.update()
     return outputs
@@ -101,7 +103,35 @@ def _lock_step(config: "StormConfig", recording: "Recording", models: "dict[str,
 
 def _through_nodes(args: argparse.Namespace, config: "StormConfig", recording: "Recording",
                    models: "dict[str, ObjectModel]", count: int) -> "tuple[list[StepOutput], dict[str, Any]]":
-    raise NotImplementedError
+    """Outputs of the nodes, and what else was measured: stage times, pre-roll, poses that came too late."""
+    try:
+        from storm_ros.session import SessionOptions, play_through_graph
+    except ImportError as error:
+        raise SetupError(f"--ros needs ROS 2 and the generated messages ({error}); `storm doctor` says what is missing") \
+            from error
+    from tqdm import tqdm
+
+    with tqdm(total=count, unit="frame", disable=None, desc="replay through the nodes") as bar:
+        result = play_through_graph(
+            islice(recording.frames(), count), list(models), config, SessionOptions(rate_hz=args.rate),
+            progress=lambda played: bar.update(played - bar.n), sink=logging.getLogger("storm.nodes").info)
+    ages = [o.stage_ms["end_to_end"] for o in result.outputs
+            if "end_to_end" in o.stage_ms and any(i.trusted for i in o.objects)]
+    return result.outputs, {
+        "stages_ms": node_stage_times(result.diagnostics),
+        "ros": {"rate_hz": args.rate, "preroll_s": result.preroll_s, "late_ms": result.late_ms,
+                "published_too_old": sum(age > config.input.max_age * 1e3 for age in ages)}}
+
+
+def node_stage_times(diagnostics: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """`stages_ms` from the nodes' last diagnostics, whose values are named <stage>_ms_<quantile>."""
+    out: dict[str, dict[str, float]] = {}
+    for values in diagnostics.values():
+        for key, text in values.items():
+            stage, middle, quantile = key.rpartition("_ms_")
+            if middle and stage in ("localize", "register", "refine", "track", "monitor"):
+                out.setdefault(stage, {})[quantile] = float(text)
+    return out
 
 
 def gt_topics(given: Sequence[str], names: Sequence[str]) -> dict[str, str] | None:

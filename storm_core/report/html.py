@@ -71,7 +71,7 @@ def _figures_table(objects: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _stage_table(stages: Mapping[str, Mapping[str, float]]) -> str:
-    body = "".join(f"<tr><td>{stage}</td>{''.join(f'<td>{_number(q[k])}</td>' for k in ('p50', 'p95', 'p99', 'n'))}</tr>"
+    body = "".join(f"<tr><td>{stage}</td>{''.join(f'<td>{_number(q.get(k))}</td>' for k in ('p50', 'p95', 'p99', 'n'))}</tr>"
                    for stage, q in stages.items())
     return f"<table><tr><th></th><th>p50</th><th>p95</th><th>p99</th><th>n</th></tr>{body}</table>"
 
@@ -101,8 +101,9 @@ def _plot(name: str, outputs: Sequence[StepOutput], errors: ObjectErrors | None)
         row += 1
     axes[row].plot(time_s, [i.probability for i in items], ".-", ms=3, lw=0.8, color="#355c9a")
     axes[row].set(ylim=(-0.03, 1.03), ylabel="probability")
-    axes[row + 1].plot(time_s, [o.stage_ms.get("total", np.nan) for o in outputs], ".-", ms=3, lw=0.8, color="#5b6577")
-    axes[row + 1].set(yscale="log", ylabel="total [ms]", xlabel="time [s]")
+    stage = "end_to_end" if any("end_to_end" in o.stage_ms for o in outputs) else "total"
+    axes[row + 1].plot(time_s, [o.stage_ms.get(stage, np.nan) for o in outputs], ".-", ms=3, lw=0.8, color="#5b6577")
+    axes[row + 1].set(yscale="log", ylabel=f"{stage} [ms]", xlabel="time [s]")
     for axis in axes[1:]:
         axis.grid(True, lw=0.3)
     return figure

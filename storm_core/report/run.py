@@ -39,12 +39,22 @@ def load_run_truth(recording: Recording, config: StormConfig, models: Mapping[st
 
 
 def run_results(command: str, config: StormConfig, models: Mapping[str, ObjectModel], recording: Recording,
-                outputs: Sequence[StepOutput], truth: Truth | None, extra: Mapping[str, Any] | None = None) -> Results:
-    """The content of results.json. extra: further top-level keys; its `stages_ms` are added to the measured ones."""
+                outputs: Sequence[StepOutput], truth: Truth | None, extra: Mapping[str, Any] | None = None,
+                lead_in_s: float = 0.0) -> Results:
+    """The content of results.json.
+
+    Args:
+      extra: further top-level keys; its `stages_ms` are added to the measured ones.
+      lead_in_s: time the system already had before the first frame (a camera that was running before), which counts
+        as time to the first pose.
+    """
     results = results_head(command, __version__, path=recording.path, sha256=recording.sha256, frames=len(outputs),
                            seed=config.seed)
     results["truth"] = None if truth is None else truth.source
     results["objects"] = evaluate(outputs, _cut(truth, len(outputs)), models)
+    for figures in results["objects"].values():
+        if figures["first_pose_s"] is not None:
+            figures["first_pose_s"] += lead_in_s
     results["recovery"] = _all_recoveries(results["objects"])
     results["stages_ms"] = stage_times([o.stage_ms for o in outputs])
     for key, value in (extra or {}).items():
@@ -54,13 +64,14 @@ def run_results(command: str, config: StormConfig, models: Mapping[str, ObjectMo
 
 def write_run(folder: Path, *, command: str, config: StormConfig, models: Mapping[str, ObjectModel],
               recording: Recording, outputs: Sequence[StepOutput], truth: Truth | None,
-              extra: Mapping[str, Any] | None = None, video: bool = True, rate_hz: float = 30.0) -> Results:
+              extra: Mapping[str, Any] | None = None, lead_in_s: float = 0.0, video: bool = True,
+              rate_hz: float = 30.0) -> Results:
     """Write all files of one run into an existing folder.
 
     results.json, predictions.jsonl, <object>.tum, poses.csv (BOP), config.yaml, report.html and, with `video`,
     overlay.mp4, overlay.gif and overlay.png (key frames).
     """
-    results = run_results(command, config, models, recording, outputs, truth, extra)
+    results = run_results(command, config, models, recording, outputs, truth, extra, lead_in_s)
     ids = recording.ids[:len(outputs)]
     (folder / "results.json").write_text(to_json(results))
     (folder / "config.yaml").write_text(to_yaml(config))
