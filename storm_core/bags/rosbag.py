@@ -14,8 +14,8 @@ from rosbags.rosbag2 import ReaderError as Reader2Error
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
-from storm_core.bags.decode import decode_color, decode_depth, kind_of, stamp_ns
-from storm_core.bags.lens import Lens, lens_of
+from storm_core.bags.decode import decode_color, decode_depth, kind_of
+from storm_core.bags.lens import lens_of
 from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
 from storm_core.errors import DatasetError, StormError
 from storm_core.types import Frame
@@ -115,8 +115,8 @@ class BagRecording:
             return
         color_k, depth_k = (np.asarray(_k(i), float) for i in (info, depth_info))
         if np.abs(color_k - depth_k).max() > 0.01 * color_k[0]:
-            raise DatasetError(f"{self.path}: depth on {self.depth_topic} has intrinsics of its own (fx {depth_k[0]:.1f},"
-                               f" colour has {color_k[0]:.1f}), so it is not aligned with colour; choose an aligned "
+            raise DatasetError(f"{self.path}: depth on {self.depth_topic} has its own intrinsics (fx {depth_k[0]:.1f}, "
+                               f"colour has {color_k[0]:.1f}), so it is not aligned with colour; choose an aligned "
                                "topic with --depth-topic")
 
 

@@ -88,7 +88,8 @@ def read_tum(file: Path) -> dict[int, NDArray[np.float64]]:
         try:
             tx, ty, tz, qx, qy, qz, qw = (float(v) for v in row[1:])
             # Decimal: a float of today's epoch seconds is only exact to some hundred ns.
-            out[round(Decimal(row[0]) * 10**9)] = from_rotation_translation(Rotation.from_quat([qx, qy, qz, qw]).as_matrix(), [tx, ty, tz])
+            rotation = Rotation.from_quat([qx, qy, qz, qw]).as_matrix()
+            out[round(Decimal(row[0]) * 10**9)] = from_rotation_translation(rotation, [tx, ty, tz])
         except (ValueError, ArithmeticError) as error:
             raise DatasetError(f"{file} entry {number} is not TUM (stamp tx ty tz qx qy qz qw): {error}") from error
     return out

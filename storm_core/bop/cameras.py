@@ -61,8 +61,8 @@ def parse_camera(entry: Any, source: str) -> CameraEntry:
             raise ValueError(f"cam_K needs 9 numbers (has {k.size}), depth_scale must be positive (is "
                              f"{entry.get('depth_scale')})")
     except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{source}: no usable intrinsics ({error}); it needs cam_K (9 numbers, px) or fx, fy, cx, cy,"
-                           " and depth_scale (mm per count)") from error
+        raise DatasetError(f"{source}: no usable intrinsics ({error}); it needs cam_K (9 numbers, px) or fx, fy, cx, "
+                           "cy, and depth_scale (mm per count)") from error
     if (depth_k is None) != (color_from_depth is None):
         raise DatasetError(f"{source}: depth_K and depth_from_color belong together; give both or neither")
     return CameraEntry(k=k.reshape(3, 3), depth_unit=depth_unit, depth_k=depth_k, color_from_depth=color_from_depth,

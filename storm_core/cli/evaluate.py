@@ -58,8 +58,8 @@ def run_tracking(args: argparse.Namespace) -> int:
     models = build_models(config)
     truth = load_run_truth(recording, config, models, gt_topics(args.gt_topic, names), args.gt_tum)
     if truth is None:
-        raise DatasetError(f"{args.recording} has no ground truth (scene_gt.json, /ground_truth topics); pass --gt-topic "
-                           "or --gt-tum")
+        raise DatasetError(f"{args.recording} has no ground truth (scene_gt.json, /ground_truth topics); pass "
+                           "--gt-topic or --gt-tum")
     results = run_results("evaluate tracking", config, models, recording, predictions.outputs, truth)
     if args.json:
         write_json(args.json, results)

@@ -28,7 +28,7 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scene", type=int, metavar="ID", default=None, help="the one scene to read (default: all)")
     parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: results/<recording>)")
     parser.add_argument("--truth", choices=("auto", "none"), default="auto",
-                        help="auto: compare with ground truth when there is some; none: never look for it (default: auto)")
+                        help="auto: compare with ground truth if there is any; none: never look for it (default: auto)")
     parser.add_argument("--ignore", nargs="+", metavar="IMAGE:OBJECT", default=[],
                         help="in the picture but not annotated: finding it is no false accept")
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.run import load_run_truth, write_run
 
     if args.rate <= 0 or args.max_frames < 0:
-        raise ConfigError(f"--rate must be positive and --max-frames not negative, got {args.rate} and {args.max_frames}")
+        raise ConfigError(f"--rate must be positive and --max-frames not negative, got {args.rate}, {args.max_frames}")
     config = require_models(config_from(args))
     recording = open_recording(args.recording, image_topic=args.image_topic, depth_topic=args.depth_topic,
                                info_topic=args.info_topic, scene=args.scene)
@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         if args.truth == "auto":
             truth = load_run_truth(recording, config, models, gt_topics(args.gt_topic, list(models)), args.gt_tum)
         results = write_run(folder, command="replay --ros" if args.ros else "replay", config=config, models=models,
-                            recording=recording, outputs=outputs, truth=truth, extra=extra, lead_in_s=extra.get("ros", {}).get("preroll_s", 0.0),
-                            video=not args.no_video, rate_hz=args.rate)
+                            recording=recording, outputs=outputs, truth=truth, extra=extra,
+                            lead_in_s=extra.get("ros", {}).get("preroll_s", 0.0), video=not args.no_video, rate_hz=args.rate)
         if json_file is not None:
             json_file.write_text(to_json(results))
     print(table(results))
@@ -107,8 +107,8 @@ def _through_nodes(args: argparse.Namespace, config: "StormConfig", recording: "
     try:
         from storm_ros.session import SessionOptions, play_through_graph
     except ImportError as error:
-        raise SetupError(f"--ros needs ROS 2 and the generated messages ({error}); `storm doctor` says what is missing") \
-            from error
+        raise SetupError(f"--ros needs ROS 2 and the generated messages ({error}); "
+                         "`storm doctor` says what is missing") from error
     from tqdm import tqdm
 
     with tqdm(total=count, unit="frame", disable=None, desc="replay through the nodes") as bar:

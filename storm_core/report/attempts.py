@@ -71,8 +71,8 @@ def judge(attempt: Attempt, truth: Truth | None, index: int, model: ObjectModel,
         return Verdict(kind="missed", add_m=float("inf"), adds_m=float("inf"))
     points = model.eval_vertices
     tree = cKDTree(points) if tree is None else tree
-    errors = [(add(attempt.cam_from_obj, i.cam_from_obj, points), adds(attempt.cam_from_obj, i.cam_from_obj, points, tree))
-              for i in instances]
+    pose = attempt.cam_from_obj
+    errors = [(add(pose, i.cam_from_obj, points), adds(pose, i.cam_from_obj, points, tree)) for i in instances]
     symmetric = len(model.symmetries) > 1
     add_m, adds_m = min(errors, key=lambda e: e[symmetric])
     right = (adds_m if symmetric else add_m) < RECALL_SHARE * model.diameter

@@ -19,7 +19,8 @@ from storm_core.types import StepOutput
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1080px;padding:0 1rem;color:#1d2430}
 h1{font-size:1.5rem} h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d8dde5}
-table{border-collapse:collapse;margin:.6rem 0} td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #eceff3}
+table{border-collapse:collapse;margin:.6rem 0}
+td,th{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #eceff3}
 th{font-weight:600} td:first-child,th:first-child{text-align:left} img{max-width:100%;border-radius:4px}
 .bad{color:#b3261e} code{background:#f2f4f7;padding:.1rem .3rem;border-radius:3px}
 """
@@ -61,8 +62,7 @@ def _facts(results: Mapping[str, Any]) -> str:
 def _figures_table(objects: Mapping[str, Mapping[str, Any]]) -> str:
     rows: dict[str, list[str]] = {}
     for figures in objects.values():
-        for key, value in _flat(figures):
-            rows.setdefault(key, [])
+        rows |= {key: [] for key, _ in _flat(figures)}
     for key in rows:
         rows[key] = [_number(dict(_flat(figures)).get(key)) for figures in objects.values()]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in objects)
@@ -71,7 +71,8 @@ def _figures_table(objects: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _stage_table(stages: Mapping[str, Mapping[str, float]]) -> str:
-    body = "".join(f"<tr><td>{stage}</td>{''.join(f'<td>{_number(q.get(k))}</td>' for k in ('p50', 'p95', 'p99', 'n'))}</tr>"
+    columns = ("p50", "p95", "p99", "n")
+    body = "".join(f"<tr><td>{stage}</td>{''.join(f'<td>{_number(q.get(c))}</td>' for c in columns)}</tr>"
                    for stage, q in stages.items())
     return f"<table><tr><th></th><th>p50</th><th>p95</th><th>p99</th><th>n</th></tr>{body}</table>"
 
@@ -121,7 +122,8 @@ def _timeline(axis: Axes, time_s: NDArray[np.float64], states: Sequence[str]) ->
 def _error_plot(axis: Axes, time_s: NDArray[np.float64], errors: ObjectErrors) -> None:
     for values, label, color in ((errors.mssd_m, "MSSD", "#c2571a"), (errors.add_m, "ADD", "#7a4fb5"),
                                  (errors.adds_m, "ADD-S", "#2a7f86")):
-        axis.plot(time_s, np.where(np.isfinite(values), 1e3 * values, np.nan), ".-", ms=3, lw=0.8, label=label, color=color)
+        shown = np.where(np.isfinite(values), 1e3 * values, np.nan)
+        axis.plot(time_s, shown, ".-", ms=3, lw=0.8, label=label, color=color)
     unclear = ~errors.accurate
     if unclear.any():
         axis.fill_between(time_s, 0, 1, where=unclear, step="mid", transform=axis.get_xaxis_transform(), color="#888",

@@ -103,7 +103,7 @@ def _cut(truth: Truth | None, frames: int) -> Truth | None:
     """The truth of the first frames: a run may have stopped early."""
     if truth is None:
         return None
-    return Truth(frames={name: list(per_frame)[:frames] for name, per_frame in truth.frames.items()}, source=truth.source)
+    return Truth(frames={name: list(known)[:frames] for name, known in truth.frames.items()}, source=truth.source)
 
 
 def _errors(outputs: Sequence[StepOutput], truth: Truth | None,
@@ -129,7 +129,8 @@ def _paint(folder: Path, models: Mapping[str, ObjectModel], recording: Recording
     changed = [bool(o.transitions) for o in outputs]
     chosen = set(key_frames(changed, KEY_FRAMES))
     pictures: list[tuple[str, Image]] = []
-    with (VideoWriter(folder / "overlay.mp4", rate_hz=rate_hz, gif=folder / "overlay.gif", frames=len(outputs)) as video,
+    mp4, gif = folder / "overlay.mp4", folder / "overlay.gif"
+    with (VideoWriter(mp4, rate_hz=rate_hz, gif=gif, frames=len(outputs)) as video,
           tqdm(total=len(outputs), unit="frame", disable=None, desc="video") as bar):
         for k, (frame, output) in enumerate(zip(recording.frames(), outputs, strict=False)):
             scene_id, im_id = recording.ids[k]
