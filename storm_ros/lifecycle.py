@@ -30,7 +30,8 @@ class ManagedNode(LifecycleNode):
         self.active = False
         self.failure: str | None = None
         self._workers: list[Worker[Any]] = []
-        declare(self, AUTOSTART, given_parameters(self).get(AUTOSTART, True), "configure and activate without being asked")
+        autostart = given_parameters(self).get(AUTOSTART, True)
+        declare(self, AUTOSTART, autostart, "configure and activate without being asked")
 
     def configure(self) -> None:
         """Everything that takes long: load models, compile, warm up."""
@@ -112,6 +113,9 @@ class ManagedNode(LifecycleNode):
             yield
         except StormError as error:
             self.failure = str(error)
+            raise
+        except KeyboardInterrupt:
+            # Told to stop while starting up: a wanted end, not a failure.
             raise
         except BaseException as error:
             self.get_logger().fatal(traceback.format_exc().rstrip())

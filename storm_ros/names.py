@@ -43,7 +43,7 @@ def require_distinct(object_names: Iterable[str]) -> None:
     for name in object_names:
         other = seen.setdefault(token(name), name)
         if other != name:
-            raise ConfigError(f"objects {other!r} and {name!r} would both publish on object_pose/{token(name)}; rename one")
+            raise ConfigError(f"objects {other!r} and {name!r} would both publish on {pose_topic(name)}; rename one")
 
 
 def pose_topic(object_name: str) -> str:

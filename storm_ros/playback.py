@@ -3,9 +3,10 @@
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
 
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
@@ -71,40 +72,24 @@ class FramePublisher:
 def ahead(frames: Iterable[Frame], stop: threading.Event) -> Iterator[tuple[int, Shot]]:
     """(stamp, messages) of frames, read and serialised in a thread of its own, at most AHEAD frames before the caller.
 
-    Ends early when `stop` is set.
+    Reading begins at once; it ends early when `stop` is set.
     """
-    ready: Queue[tuple[int, Shot] | BaseException | None] = Queue(AHEAD)
+    source = iter(frames)
 
-    def give(item: tuple[int, Shot] | BaseException | None) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except Full:
-                continue
-            return True
-        return False
+    def read() -> tuple[int, Shot] | None:
+        frame = None if stop.is_set() else next(source, None)
+        return None if frame is None else (frame.stamp_ns, shot_of(frame))
 
-    def read() -> None:
-        try:
-            for frame in frames:
-                if not give((frame.stamp_ns, shot_of(frame))):
-                    return
-        except BaseException as error:
-            # Handed over: the caller raises it in its own thread.
-            give(error)
-        give(None)
+    pool = ThreadPoolExecutor(1, "read-ahead")
+    return _drain(pool, read, deque(pool.submit(read) for _ in range(AHEAD)))
 
-    threading.Thread(target=read, name="read-ahead", daemon=True).start()
-    while not stop.is_set():
-        try:
-            item = ready.get(timeout=0.1)
-        except Empty:
-            continue
-        if item is None:
-            return
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+
+def _drain(pool: ThreadPoolExecutor, read: "Callable[[], tuple[int, Shot] | None]",
+           waiting: "deque[Future[tuple[int, Shot] | None]]") -> Iterator[tuple[int, Shot]]:
+    with pool:
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(read))
+            yield item
 
 
 class Pacer:

@@ -61,7 +61,8 @@ class Judged:
     epoch: int
 
 
-def status(name: str, message: str, values: Mapping[str, object], level: bytes = DiagnosticStatus.OK) -> DiagnosticStatus:
+def status(name: str, message: str, values: Mapping[str, object],
+           level: bytes = DiagnosticStatus.OK) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=f"{value:.6g}" if isinstance(value, float) else str(value))
              for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
@@ -143,7 +144,8 @@ def _evidence(values: Mapping[str, str]) -> Evidence:
                        if key.startswith(_EVIDENCE)})
 
 
-_LEVELS = {State.TRACKING: DiagnosticStatus.OK, State.LOST: DiagnosticStatus.ERROR, State.DISABLED: DiagnosticStatus.STALE}
+_LEVELS = {State.TRACKING: DiagnosticStatus.OK, State.LOST: DiagnosticStatus.ERROR,
+           State.DISABLED: DiagnosticStatus.STALE}
 
 
 def object_status(name: str, state: ObjectState, judgement: Judgement | None, detail: str,

@@ -1,4 +1,4 @@
-"""replay_node: plays a BOP scene, a folder of images or a bag on the input topics, where `ros2 bag play` is not there."""
+"""replay_node: plays a BOP scene, a folder of images or a bag on the input topics: for where there is no ros2 bag."""
 
 import sys
 import threading

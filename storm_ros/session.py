@@ -73,7 +73,8 @@ class SessionResult:
 
 
 def play_through_graph(frames: Iterable[Frame], object_names: Iterable[str], config: StormConfig,
-                       options: SessionOptions = SessionOptions(), *, progress: Callable[[int], object] = lambda n: None,
+                       options: SessionOptions = SessionOptions(), *,
+                       progress: Callable[[int], object] = lambda n: None,
                        sink: Sink | None = None) -> SessionResult:
     """Play frames through the nodes in real time; every process has ended when this returns or raises.
 
@@ -98,7 +99,8 @@ def play_through_graph(frames: Iterable[Frame], object_names: Iterable[str], con
         stop = threading.Event()
         stack.callback(stop.set)
         shots = ahead(frames, stop)
-        processes = graph_processes(GraphOptions(config=str(parameters), viz=options.viz, composed=options.composed))
+        processes = graph_processes(GraphOptions(
+            config=str(parameters), viz=options.viz, composed=options.composed))
         graph = Graph(processes, env=dict(os.environ) | {"ROS_DOMAIN_ID": str(domain)}, sink=sink)
         handle = stack.enter_context(graph.running())
         node = stack.enter_context(_spinning_node(domain))
@@ -134,7 +136,8 @@ def _spinning_node(domain: int) -> Iterator[Node]:
 class _Session:
     """One recording on its way through a running graph."""
 
-    def __init__(self, node: Node, handle: RunningGraph, object_names: tuple[str, ...], options: SessionOptions) -> None:
+    def __init__(self, node: Node, handle: RunningGraph, object_names: tuple[str, ...],
+                 options: SessionOptions) -> None:
         self._node, self._handle, self._names, self._options = node, handle, object_names, options
         self._publisher = FramePublisher(node)
         self._recorder = Recorder(node, object_names)

@@ -58,7 +58,8 @@ class SomNode(StormNode):
     def connect(self) -> None:
         self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.requests())
         self._localizations = self.create_publisher(Detection3DArray, names.LOCALIZATIONS, qos.requests())
-        self._masks = {name: self.create_publisher(Image, names.mask_topic(name), qos.results()) for name in self.models}
+        self._masks = {name: self.create_publisher(Image, names.mask_topic(name), qos.results())
+                       for name in self.models}
         self._worker = self.start_worker("search", self._search, self.config.threads)
         self._inputs = [
             self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.requests()),
@@ -155,7 +156,8 @@ class SomNode(StormNode):
             self._answer(request, Stage.SEARCH, frame.stamp_ns, found.reason, found.detail)
             return
         self.diagnostics.event("found")
-        self._masks[name].publish(conversions.mask_image(found.mask, conversions.header(frame.stamp_ns, frame.frame_id)))
+        at = conversions.header(frame.stamp_ns, frame.frame_id)
+        self._masks[name].publish(conversions.mask_image(found.mask, at))
         hypotheses = Hypotheses(object_name=name, epoch=request.epoch, stamp_ns=frame.stamp_ns,
                                 cam_from_objs=found.cam_from_objs, probability=found.probability)
         self._localizations.publish(localization_message(hypotheses, frame.frame_id))

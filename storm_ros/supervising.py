@@ -1,4 +1,4 @@
-"""The supervisor's mind: one recovery machine per object, fed with what the other nodes answer. Knows nothing of ROS."""
+"""The supervisor's mind: one recovery machine per object, fed with the other nodes' answers. Knows nothing of ROS."""
 
 import logging
 from collections.abc import Sequence

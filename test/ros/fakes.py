@@ -1,0 +1,143 @@
+"""Stages that know the answer, for tests of what the nodes do with it. The scene is a small textured box that drifts.
+
+The frame itself says what it shows: the brightness of its colour image is 200 when the object is there, 20 when not.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import from_rotation_translation, so3_exp
+from storm_core.types import (
+    Evidence,
+    Frame,
+    Judgement,
+    Localization,
+    NotFound,
+    Reason,
+    Registration,
+    Track,
+    TrackFailure,
+    Verdict,
+)
+from storm_ros.stages import Stages
+from test.synthetic import textured_box
+
+CAMERA = PinholeCamera(32, 24, 30.0, 30.0, 15.5, 11.5)
+COVARIANCE = np.diag([1e-6] * 3 + [1e-5] * 3)
+VISIBLE, HIDDEN = 200, 20
+BASE_NS = 1_000_000_000
+"""Drift is measured within seconds of this grid, so that poses stay small whatever the clock says."""
+
+
+def pose_at(stamp_ns: int) -> np.ndarray:
+    """Where the object is at a stamp."""
+    t = stamp_ns % (100 * BASE_NS) * 1e-9
+    return from_rotation_translation(so3_exp([0.0, 0.0, 0.1 * t]), [0.001 * t, 0.0, 0.5])
+
+
+def frame_at(stamp_ns: int, visible: bool = True) -> Frame:
+    rgb = np.full((24, 32, 3), VISIBLE if visible else HIDDEN, np.uint8)
+    return Frame(rgb=rgb, depth=np.full((24, 32), 0.5, np.float32), camera=CAMERA, stamp_ns=stamp_ns, frame_id="optical")
+
+
+def shows(frame: Frame) -> bool:
+    return int(frame.rgb[0, 0, 0]) == VISIBLE
+
+
+@dataclass(eq=False)
+class FakeStages:
+    """All stages in one, with a record of what they were asked. Set `hold` to make searches wait for `release`."""
+
+    names: tuple[str, ...] = ("cup",)
+    searched: list[tuple[str, int, object]] = field(default_factory=list)
+    registered: list[tuple[str, int]] = field(default_factory=list)
+    nudged: list[tuple[str, int]] = field(default_factory=list)
+    reset_names: list[str] = field(default_factory=list)
+    hold: bool = False
+    release: threading.Event = field(default_factory=threading.Event)
+    broken: bool = False
+
+    def stages(self) -> Stages:
+        return Stages(models=lambda config: {n: self._model(n) for n in config.objects or self.names},
+                      localizer=lambda config, models: self, registrar=lambda config, models: self,
+                      tracker=lambda config, models: FakeTracker(self), monitor=lambda config, models: self,
+                      score_refiner=lambda config, models: self)
+
+    @staticmethod
+    def _model(name: str) -> ObjectModel:
+        return textured_box(name)
+
+    def localize(self, frame, object_name, hint):
+        if frame.stamp_ns == 0:
+            return NotFound(object_name=object_name, stamp_ns=0, reason=Reason.NO_CANDIDATE)
+        self.searched.append((object_name, frame.stamp_ns, hint))
+        if self.broken:
+            raise ZeroDivisionError("broken localizer")
+        if self.hold:
+            assert self.release.wait(20)
+        if not shows(frame):
+            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE, detail="dark")
+        return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=np.ones(frame.depth.shape, bool),
+                            cam_from_objs=pose_at(frame.stamp_ns)[None], probability=0.9)
+
+    def register(self, frame, localization):
+        self.registered.append((localization.object_name, frame.stamp_ns))
+        pose = localization.cam_from_objs[0] if len(localization.cam_from_objs) else pose_at(frame.stamp_ns)
+        return Registration(object_name=localization.object_name, stamp_ns=frame.stamp_ns, cam_from_obj=pose,
+                            covariance=COVARIANCE, probability=0.9, evidence=Evidence())
+
+    def reset(self, object_name):
+        self.reset_names.append(object_name)
+
+    def judge(self, frame, track):
+        right = shows(frame) and np.allclose(track.cam_from_obj, pose_at(frame.stamp_ns), atol=1e-6)
+        return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns,
+                         verdict=Verdict.HEALTHY if right else Verdict.LOST, probability=0.95 if right else 0.02,
+                         reason=Reason.CONFIRMED if right else Reason.DEPTH_DISAGREES, evidence=Evidence(inlier=0.5))
+
+    def refine(self, frame, registration):
+        return FakeParticles(cam_from_objs=np.repeat(registration.cam_from_obj[None], 4, 0), weights=np.full(4, 0.25),
+                             registration=registration)
+
+
+@dataclass(frozen=True, eq=False)
+class FakeParticles:
+    cam_from_objs: np.ndarray
+    weights: np.ndarray
+    registration: Registration
+
+
+class FakeTracker:
+    """Knows every pose; fails where the object does not show. Refuses to go back in time."""
+
+    def __init__(self, owner: FakeStages) -> None:
+        self._owner = owner
+        self._stamps: dict[str, int] = {}
+
+    def start(self, frame, registration):
+        assert frame.stamp_ns == registration.stamp_ns, "a registration belongs to the frame it is started with"
+        self._stamps[registration.object_name] = frame.stamp_ns
+
+    def stop(self, object_name):
+        self._stamps.pop(object_name, None)
+
+    def nudge(self, object_name, stamp_ns, correction):
+        self._owner.nudged.append((object_name, stamp_ns))
+        return object_name in self._stamps
+
+    def track(self, frame):
+        out = {}
+        for name, before in list(self._stamps.items()):
+            assert frame.stamp_ns > before, f"{name} was tracked from {before} back to {frame.stamp_ns}"
+            self._stamps[name] = frame.stamp_ns
+            if shows(frame):
+                out[name] = Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=pose_at(frame.stamp_ns),
+                                  covariance=COVARIANCE, innovation=0.01)
+            else:
+                self.stop(name)
+                out[name] = TrackFailure(object_name=name, stamp_ns=frame.stamp_ns, reason=Reason.OUT_OF_VIEW)
+        return out
