@@ -11,7 +11,7 @@ FORMATS = {"bop": (True, False), "bag": (False, True), "both": (True, True)}
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("simulate", help="render a recording with known truth", description=(
         "Render procedural objects on a table as an RGB-D camera would see them, with exact ground truth. "
-        "Scenarios: demo (14 s: rest, hand-held arc, full occlusion, exit and return, fast sweep), still (1 s)."))
+        "Scenarios: demo (14 s: rest, hand-held arc, full occlusion, exit and return, fast sweep), still (0.5 s)."))
     parser.add_argument("scenario", metavar="SCENARIO", help="demo or still")
     parser.add_argument("--out", metavar="DIR", required=True,
                         help="folder for models/, test/000001/ (annotations, images) and bag/; must not hold them yet")

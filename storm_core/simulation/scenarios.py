@@ -76,11 +76,11 @@ def _demo(seed: int) -> Scenario:
 
 
 def _still(seed: int) -> Scenario:
-    """A second of the demo's table, hand-held and at rest: for quick checks."""
+    """Half a second of the demo's table, hand-held and at rest: for quick checks."""
     rng = np.random.default_rng([seed, 2])
     eye, aim = (0.02, -0.56, 0.42), (0.0, 0.02, 0.055)
-    path = CameraPath((Key(0.0, eye, aim), Key(1.0, (0.03, -0.56, 0.42), aim)), rng)
-    return Scenario(name="still", duration=1.0, rate=30.0, camera=CAMERA, scene=_room(tuple(_clutter(seed, rng)), rng),
+    path = CameraPath((Key(0.0, eye, aim), Key(0.5, (0.025, -0.56, 0.42), aim)), rng)
+    return Scenario(name="still", duration=0.5, rate=30.0, camera=CAMERA, scene=_room(tuple(_clutter(seed, rng)), rng),
                     path=path, targets=("cereal_box", "bottle", "mug"), motions={})
 
 

@@ -44,8 +44,7 @@ class DepthSensor:
         focal = self.baseline * camera.fx
         lost = (depth < self.near) | (depth > self.far)
         lost |= _one_eyed(np.where(lost, np.float32(self.far), depth), np.float32(focal))
-        near, far = _range(depth, 3)
-        stepped = far - near > 0.015 + 0.02 * near
+        stepped = _stepped(np.clip(depth, self.near, self.far))
         faint = _grazing(depth, camera) + np.float32(0.05) * rng.standard_normal((h, w), np.float32) > self.grazing
         lost |= np.where(stepped, rng.random((h, w), np.float32) < self.edge_loss, faint)
         seen = self._mixed_edges(depth, rng)
@@ -127,6 +126,14 @@ def _range(depth: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], 
     """Least and greatest depth in a square window around every pixel."""
     kernel = np.ones((size, size), np.uint8)
     return cv2.erode(depth, kernel), cv2.dilate(depth, kernel)
+
+
+def _stepped(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Pixels at a depth step. 1/z is linear on planes however steep, so only a step bends it."""
+    inverse_depth = 1 / depth
+    bend = [np.abs(cv2.filter2D(inverse_depth, -1, k, borderType=cv2.BORDER_REPLICATE)) * depth
+            for k in (np.float32([[1, -2, 1]]), np.float32([[1], [-2], [1]]))]
+    return np.maximum(*bend) > 0.02
 
 
 def _grazing(depth: NDArray[np.float32], camera: PinholeCamera) -> NDArray[np.float32]:
