@@ -151,7 +151,8 @@ def check(config: Any) -> None:
     meta = describe(config)
     for path, value in flatten(config).items():
         low, high = meta[path].get("low"), meta[path].get("high")
-        if (low is not None and value < low) or (high is not None and value > high):
+        # Written so that nan, which is neither small nor large, is refused as well.
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
             raise ConfigError(f"{path} = {value} is outside [{low}, {high}] {meta[path]['unit']}".rstrip())
 
 

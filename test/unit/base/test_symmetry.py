@@ -24,7 +24,7 @@ def is_member(group: np.ndarray, element: np.ndarray, atol: float = 1e-3) -> boo
     return bool((np.abs(group - element).max((1, 2)) < atol).any())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 8), st.booleans(), st.booleans(), st.tuples(*[st.floats(-50, 50)] * 3),
        st.sampled_from([20.0, 30.0, 45.0]))
 def test_group_is_closed_and_has_inverses(n: int, flip: bool, continuous: bool, offset: tuple, step: float) -> None:
@@ -79,7 +79,7 @@ def test_bad_declarations_are_refused(info: dict, word: str) -> None:
         symmetry_group(info, 1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.tuples(*[st.floats(-2, 2)] * 6), st.integers(0, 71), st.floats(-0.03, 0.03))
 def test_nearest_equivalent_undoes_a_symmetric_turn(xi: tuple, k: int, small: float) -> None:
     group = symmetry_group({"symmetries_continuous": [{"axis": [0, 0, 1], "offset": [0, 0, 0]}]}, 1e-3, step_deg=5)
