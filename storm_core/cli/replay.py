@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         target = Path(args.out or Path("results") / recording.name)
         folder = outputs_to_keep.enter_context(whole_folder(target))
         if args.ros:
-            outputs, extra = _through_nodes(args, config, recording, models, count)
+            outputs, extra = through_nodes(config, recording, models, count=count, rate_hz=args.rate)
         else:
             outputs, extra = _lock_step(config, recording, models, count), {}
         # Ground truth is opened only now, when everything has been predicted.
@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         if args.truth == "auto":
             truth = load_run_truth(recording, config, models, gt_topics(args.gt_topic, list(models)), args.gt_tum)
         results = write_run(folder, command="replay --ros" if args.ros else "replay", config=config, models=models,
-                            recording=recording, outputs=outputs, truth=truth, extra=extra,
-                            lead_in_s=extra.get("ros", {}).get("preroll_s", 0.0), video=not args.no_video, rate_hz=args.rate)
+                            recording=recording, outputs=outputs, truth=truth, extra=extra, video=not args.no_video,
+                            lead_in_s=extra.get("ros", {}).get("preroll_s", 0.0), rate_hz=args.rate)
         if json_file is not None:
             json_file.write_text(to_json(results))
     print(table(results))
@@ -101,25 +101,25 @@ def _lock_step(config: "StormConfig", recording: "Recording", models: "dict[str,
     return outputs
 
 
-def _through_nodes(args: argparse.Namespace, config: "StormConfig", recording: "Recording",
-                   models: "dict[str, ObjectModel]", count: int) -> "tuple[list[StepOutput], dict[str, Any]]":
+def through_nodes(config: "StormConfig", recording: "Recording", models: "dict[str, ObjectModel]", *, count: int,
+                  rate_hz: float) -> "tuple[list[StepOutput], dict[str, Any]]":
     """Outputs of the nodes, and what else was measured: stage times, pre-roll, poses that came too late."""
     try:
         from storm_ros.session import SessionOptions, play_through_graph
     except ImportError as error:
-        raise SetupError(f"--ros needs ROS 2 and the generated messages ({error}); "
+        raise SetupError(f"the nodes need ROS 2 and the generated messages ({error}); "
                          "`storm doctor` says what is missing") from error
     from tqdm import tqdm
 
     with tqdm(total=count, unit="frame", disable=None, desc="replay through the nodes") as bar:
         result = play_through_graph(
-            islice(recording.frames(), count), list(models), config, SessionOptions(rate_hz=args.rate),
+            islice(recording.frames(), count), list(models), config, SessionOptions(rate_hz=rate_hz),
             progress=lambda played: bar.update(played - bar.n), sink=logging.getLogger("storm.nodes").info)
     ages = [o.stage_ms["end_to_end"] for o in result.outputs
             if "end_to_end" in o.stage_ms and any(i.trusted for i in o.objects)]
     return result.outputs, {
         "stages_ms": node_stage_times(result.diagnostics),
-        "ros": {"rate_hz": args.rate, "preroll_s": result.preroll_s, "late_ms": result.late_ms,
+        "ros": {"rate_hz": rate_hz, "preroll_s": result.preroll_s, "late_ms": result.late_ms,
                 "published_too_old": sum(age > config.input.max_age * 1e3 for age in ages)}}
 
 

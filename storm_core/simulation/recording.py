@@ -74,7 +74,13 @@ class SimulatedRecording:
 
     @property
     def name(self) -> str:
-        return f"{self._scenario.name}-v{VERSION}-seed{self._seed}"
+        """Scenario, version, seed and quality: everything that the pictures depend on."""
+        coarse = "" if self._oversample > 1 else "-coarse"
+        return f"{self._scenario.name}-v{VERSION}-seed{self._seed}{coarse}"
+
+    @property
+    def rate_hz(self) -> float:
+        return self._scenario.rate
 
     @property
     def camera(self) -> PinholeCamera:
