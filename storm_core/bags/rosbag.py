@@ -1,18 +1,20 @@
 """Recordings in rosbag2 (mcap, sqlite3, zstd) and ROS 1 bags, read without ROS."""
 
-import sqlite3
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag1 import ReaderError as Reader1Error
 from rosbags.rosbag2 import ReaderError as Reader2Error
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_typestore
+from ruamel.yaml import YAMLError
 
 from storm_core.bags.decode import decode_color, decode_depth, kind_of
 from storm_core.bags.lens import lens_of
@@ -20,12 +22,18 @@ from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
 from storm_core.errors import DatasetError, StormError
 from storm_core.types import Frame
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 SLOP_NS = 20_000_000
 """Largest stamp difference of a colour and a depth image that belong together [ns]."""
 
-# What the readers raise on damaged files; they do not wrap what sqlite3, zstd or struct say.
-_DAMAGE = (AnyReaderError, Reader1Error, Reader2Error, SerdeError, TypesysError, sqlite3.Error, struct.error, OSError,
-           ValueError, KeyError, IndexError, TypeError, EOFError, AssertionError, UnicodeDecodeError, RuntimeError)
+# What the readers raise on damaged files; they do not wrap what SQLite, zstd or their own parsing of garbage say.
+_DAMAGE = (AnyReaderError, Reader1Error, Reader2Error, SerdeError, TypesysError, apsw.Error, zstd.ZstdError,
+           struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, AssertionError,
+           ArithmeticError, MemoryError, RuntimeError, YAMLError)
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO = "sensor_msgs/msg/CameraInfo"
 _NOT_A_CAMERA = ("mask", "overlay", "infra", "debug", "object_pose")
@@ -42,13 +50,13 @@ class BagRecording:
         with open_bag(path) as reader:
             self.image_topic, self.depth_topic = _image_topics(reader, path, image_topic, depth_topic)
             self.info_topic = _info_topic(reader, path, self.image_topic, info_topic)
-            info, depth_info = self._first(reader, self.info_topic), self._depth_info(reader)
+            info, depth_info = _first(reader, path, self.info_topic), self._depth_info(reader)
             self._lens = lens_of(info, self.info_topic, rectified="rect" in self.image_topic.rsplit("/", 1)[-1])
             self._require_aligned(info, depth_info)
             stamps = {topic: _stamps(reader, topic) for topic in (self.image_topic, self.depth_topic)}
-            first = decode_color(self._first(reader, self.image_topic), self.image_topic)
+            first = decode_color(_first(reader, path, self.image_topic), self.image_topic)
             self._require_size(first.shape[1], first.shape[0], self.image_topic)
-            depth = decode_depth(self._first(reader, self.depth_topic), self.depth_topic)
+            depth = decode_depth(_first(reader, path, self.depth_topic), self.depth_topic)
             self._require_depth_size(depth.shape[1], depth.shape[0])
         self._pairs = _pair(stamps[self.image_topic], stamps[self.depth_topic])
         if not self._pairs:
@@ -87,14 +95,9 @@ class BagRecording:
         return Frame(rgb=rgb, depth=depth, camera=self._lens.camera, stamp_ns=self.stamps_ns[k],
                      frame_id=color.header.frame_id or "camera_color_optical_frame")
 
-    def _first(self, reader: AnyReader, topic: str) -> Any:
-        for _, message in _messages(reader, [topic]):
-            return message
-        raise DatasetError(f"{self.path}: topic {topic} has no message")
-
     def _depth_info(self, reader: AnyReader) -> Any | None:
         topic = _sibling(self.depth_topic)
-        return self._first(reader, topic) if topic in reader.topics and reader.topics[topic].msgcount else None
+        return _first(reader, self.path, topic) if topic in reader.topics and reader.topics[topic].msgcount else None
 
     def _require_size(self, w: int, h: int, topic: str) -> None:
         camera = self._lens.camera
@@ -143,6 +146,12 @@ def _messages(reader: AnyReader, topics: list[str]) -> Iterator[tuple[str, Any]]
     connections = [c for c in reader.connections if c.topic in topics]
     for connection, _, raw in reader.messages(connections=connections):
         yield connection.topic, reader.deserialize(raw, connection.msgtype)
+
+
+def _first(reader: AnyReader, path: Path, topic: str) -> Any:
+    for _, message in _messages(reader, [topic]):
+        return message
+    raise DatasetError(f"bag {path}: topic {topic} has no message; the bag is truncated or its recording failed")
 
 
 def _stamps(reader: AnyReader, topic: str) -> list[int]:
@@ -200,7 +209,7 @@ def _image_topics(reader: AnyReader, path: Path, color: str | None, depth: str |
     candidates: dict[str, list[str]] = {"color": [], "depth": []}
     for name, info in reader.topics.items():
         if info.msgtype in _IMAGES and info.msgcount and not any(word in name for word in _NOT_A_CAMERA):
-            kind = kind_of(next(_messages(reader, [name]))[1])
+            kind = kind_of(_first(reader, path, name))
             candidates.setdefault(kind, []).append(name)
     if color is None and candidates["color"]:
         color = min(candidates["color"], key=lambda n: (n.endswith("/compressed"), "color" not in n and "rgb" not in n,

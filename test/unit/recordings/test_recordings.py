@@ -1,0 +1,301 @@
+"""Recordings: what is read, and what is said when it cannot be."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.typesys import Stores, get_typestore
+
+from storm_core.bags.lens import lens_of
+from storm_core.bags.recording import open_recording
+from storm_core.bags.truth import load_truth, read_tum
+from storm_core.bags.write import DEPTH_TOPIC, IMAGE_TOPIC, STORAGES, BagWriter, topic_name, write_recording
+from storm_core.errors import DatasetError, SetupError
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.pose import inverse, se3_exp
+from storm_core.report.tum import write_tum
+from storm_core.types import Evidence, Frame, ObjectOutput, Reason, StepOutput
+
+CAMERA = PinholeCamera(96, 64, 90.0, 91.0, 47.3, 31.8)
+POSE = se3_exp([0.02, -0.01, 0.5, 0.3, -0.2, 0.1])
+
+
+def frames(n: int = 3) -> list[Frame]:
+    rng = np.random.default_rng(1)
+    return [Frame(rgb=rng.integers(0, 255, (64, 96, 3), dtype=np.uint8), camera=CAMERA,
+                  depth=np.round(rng.uniform(0.3, 2.0, (64, 96)), 3).astype(np.float32),
+                  stamp_ns=1_700_000_000_000_000_000 + k * 33_333_333, frame_id="cam") for k in range(n)]
+
+
+def bag_at(path: Path, storage: str = "mcap", n: int = 3) -> Path:
+    items = frames(n)
+    write_recording(path, items, {"cube": {f.stamp_ns: POSE for f in items}}, storage=storage)
+    return path
+
+
+def scene_at(path: Path, n: int = 2, **changes: object) -> Path:
+    """A plain BOP scene; changes replace entries of scene_camera.json (None removes one)."""
+    for part in ("rgb", "depth"):
+        (path / part).mkdir(parents=True)
+    entry = {"cam_K": CAMERA.matrix.reshape(9).tolist(), "depth_scale": 1.0} | changes
+    entry = {k: v for k, v in entry.items() if v is not None}
+    for k, frame in enumerate(frames(n)):
+        cv2.imwrite(str(path / "rgb" / f"{k:06d}.png"), frame.rgb[..., ::-1])
+        cv2.imwrite(str(path / "depth" / f"{k:06d}.png"), np.round(frame.depth * 1e3).astype(np.uint16))
+    (path / "scene_camera.json").write_text(json.dumps({str(k): entry for k in range(n)}))
+    return path
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_written_bag_reads_back(tmp_path: Path, storage: str, compress: bool) -> None:
+    items = frames()
+    with BagWriter(tmp_path / "bag", storage=storage, compress=compress) as bag:
+        for frame in items:
+            bag.frame(frame)
+            bag.truth("1", frame.stamp_ns, POSE, frame.frame_id)
+    recording = open_recording(tmp_path / "bag")
+    assert len(recording) == 3 and recording.ids == ((0, 0), (0, 1), (0, 2))
+    for read, wrote in zip(recording.frames(), items, strict=True):
+        assert np.array_equal(read.rgb, wrote.rgb)
+        assert np.allclose(read.depth, wrote.depth, atol=5.1e-4)
+        assert (read.stamp_ns, read.frame_id) == (wrote.stamp_ns, "cam")
+        assert np.allclose(read.camera.vector, CAMERA.vector)
+    truth = load_truth(recording, {}, ["1"])
+    assert truth is not None and "/ground_truth/obj_1" in truth.source
+    assert all(np.allclose(t[0].cam_from_obj, POSE) for t in truth.frames["1"] if t is not None)
+
+
+def test_metres_are_written_as_floats(tmp_path: Path) -> None:
+    frame = frames(1)[0]
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.frame(frame, depth_unit="m")
+    assert np.array_equal(next(open_recording(tmp_path / "bag").frames()).depth, frame.depth)
+
+
+def test_outputs_are_written(tmp_path: Path) -> None:
+    item = ObjectOutput(object_name="1", stamp_ns=5, state="TRACKING", reason=Reason.VERIFIED, cam_from_obj=POSE,
+                        covariance=np.eye(6), probability=0.9, trusted=True, coasting=False, evidence=Evidence())
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.output(StepOutput(stamp_ns=5, objects=(item,), transitions=(), stage_ms={}), "cam")
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader([tmp_path / "bag"]) as reader:
+        found = {c.topic: reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages()}
+    assert found["/object_pose/obj_1/pose"].pose.pose.position.z == pytest.approx(POSE[2, 3])
+    status = found["/object_pose/status"].status[0]
+    assert {"state": "TRACKING", "trusted": "true"}.items() <= {v.key: v.value for v in status.values}.items()
+
+
+def test_an_exception_leaves_no_bag_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), BagWriter(tmp_path / "bag") as bag:
+        bag.frame(frames(1)[0])
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bag_is_never_overwritten_or_written_below_a_file(tmp_path: Path) -> None:
+    bag_at(tmp_path / "bag")
+    with pytest.raises(DatasetError, match="exists already"):
+        BagWriter(tmp_path / "bag")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="writable"), BagWriter(tmp_path / "file" / "bag"):
+        pass
+
+
+def test_topic_names() -> None:
+    assert [topic_name(n) for n in ("1", "soup can", "box", "7-up__x")] == ["obj_1", "soup_can", "box", "obj_7_up_x"]
+
+
+def test_bag_without_depth_lists_its_topics(tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.message("/chatter", 1, store.types["std_msgs/msg/String"]("hello"))
+    with pytest.raises(DatasetError, match=r"no colour images.*/chatter \(std_msgs/msg/String\)"):
+        open_recording(tmp_path / "bag")
+    bag_at(tmp_path / "good")
+    with pytest.raises(DatasetError, match=rf"no topic /nope.*{IMAGE_TOPIC}"):
+        open_recording(tmp_path / "good", image_topic="/nope")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_truncated_bags_are_named_as_such(tmp_path: Path, storage: str) -> None:
+    """Cut at many places: either every frame is there, or one DatasetError says so; never anything else."""
+    whole = bag_at(tmp_path / "whole", storage, n=4)
+    file = next(p for p in whole.iterdir() if p.name != "metadata.yaml")
+    size, refused = file.stat().st_size, 0
+    for k, share in enumerate(np.linspace(0.0, 0.999, 25)):
+        cut = tmp_path / f"cut{k}"
+        shutil.copytree(whole, cut)
+        with (cut / file.name).open("r+b") as stream:
+            stream.truncate(int(size * share))
+        try:
+            recording = open_recording(cut)
+            assert sum(1 for _ in recording.frames()) == 4
+        except DatasetError as error:
+            refused += 1
+            assert str(cut) in str(error)
+    assert refused >= 20
+
+
+def test_damaged_bytes_never_raise_anything_but_a_named_error(tmp_path: Path) -> None:
+    whole = bag_at(tmp_path / "whole", n=3)
+    file = next(p for p in whole.iterdir() if p.name != "metadata.yaml")
+    content = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        broken = bytearray(content)
+        for at in rng.integers(0, len(content), 5):
+            broken[at] ^= int(rng.integers(1, 256))
+        file.write_bytes(broken)
+        try:
+            assert len(list(open_recording(whole).frames())) <= 3
+        except DatasetError:
+            pass
+
+
+def test_bop_scene_reads_back_with_stamps_from_image_numbers(tmp_path: Path) -> None:
+    recording = open_recording(scene_at(tmp_path / "000007"))
+    assert recording.ids == ((7, 0), (7, 1))
+    assert recording.stamps_ns[1] - recording.stamps_ns[0] == pytest.approx(1e9 / 30, abs=1)
+    for read, wrote in zip(recording.frames(), frames(2), strict=True):
+        assert np.array_equal(read.rgb, wrote.rgb) and np.allclose(read.depth, wrote.depth, atol=1e-6)
+
+
+def test_several_scenes_follow_each_other(tmp_path: Path) -> None:
+    for scene_id in (1, 2):
+        scene_at(tmp_path / "test" / f"{scene_id:06d}")
+    both = open_recording(tmp_path)
+    assert both.ids == ((1, 0), (1, 1), (2, 0), (2, 1)) and list(both.stamps_ns) == sorted(set(both.stamps_ns))
+    assert open_recording(tmp_path, scene=2).ids == ((2, 0), (2, 1))
+    with pytest.raises(DatasetError, match="no scene 3; it has 1, 2"):
+        open_recording(tmp_path, scene=3)
+
+
+def test_plain_folder(tmp_path: Path) -> None:
+    folder = scene_at(tmp_path / "mine")
+    (folder / "scene_camera.json").unlink()
+    (folder / "camera.json").write_text(json.dumps({"fx": 90.0, "fy": 91.0, "cx": 47.3, "cy": 31.8, "depth_scale": 1.0}))
+    assert next(open_recording(folder).frames()).camera == CAMERA
+
+
+def test_the_fingerprint_knows_the_input_but_not_the_truth(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "000001")
+    before = open_recording(scene).sha256
+    (scene / "scene_gt.json").write_text("{}")
+    assert open_recording(scene).sha256 == before
+    cv2.imwrite(str(scene / "rgb" / "000001.png"), np.zeros((64, 96, 3), np.uint8))
+    assert open_recording(scene).sha256 != before
+
+
+def test_scene_without_camera(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "000001")
+    (scene / "scene_camera.json").unlink()
+    with pytest.raises(DatasetError, match="no scene_camera.json"):
+        open_recording(scene)
+
+
+@pytest.mark.parametrize(("k", "complaint"), [
+    ([90, 0, 0], "no usable intrinsics"),
+    ([0.9, 0, 0.47, 0, 0.9, 0.31, 0, 0, 1], "implausible"),
+    ([90, 0, 470, 0, 91, 31, 0, 0, 1], "another image size"),
+    ([90, 0, 120, 0, 91, 31, 0, 0, 1], "another image size"),
+])
+def test_wrong_intrinsics(tmp_path: Path, k: list[float], complaint: str) -> None:
+    with pytest.raises(DatasetError, match=complaint):
+        open_recording(scene_at(tmp_path / "000001", cam_K=k))
+
+
+def test_depth_of_another_size_without_its_camera(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "000001")
+    cv2.imwrite(str(scene / "depth" / "000000.png"), np.full((32, 48), 500, np.uint16))
+    with pytest.raises(DatasetError, match="depth is 48x32 but colour is 96x64.*depth_from_color"):
+        open_recording(scene)
+
+
+def test_depth_camera_beside_the_colour_camera(tmp_path: Path) -> None:
+    """depth_from_color moves colour points to the depth camera, in mm; a wall at 1 m shifts by fx * baseline."""
+    depth_from_color = np.eye(4)
+    depth_from_color[0, 3] = -50.0
+    scene = scene_at(tmp_path / "000001", depth_K=CAMERA.matrix.tolist(), depth_from_color=depth_from_color.tolist())
+    for k in range(2):
+        depth = np.full((64, 96), 1000, np.uint16)
+        depth[:, 40:] = 0
+        cv2.imwrite(str(scene / "depth" / f"{k:06d}.png"), depth)
+    out = next(open_recording(scene).frames()).depth
+    columns = np.flatnonzero(out[30] > 0)
+    assert columns.max() == pytest.approx(39 + 90.0 * 0.05, abs=0.51) and np.allclose(out[out > 0], 1.0)
+    with pytest.raises(DatasetError, match="belong together"):
+        open_recording(scene_at(tmp_path / "000002", depth_K=CAMERA.matrix.tolist()))
+
+
+def test_missing_and_damaged_images(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "000001")
+    (scene / "depth" / "000001.png").unlink()
+    with pytest.raises(DatasetError, match="000001.png has no depth image"):
+        open_recording(scene)
+    scene = scene_at(tmp_path / "000002")
+    (scene / "rgb" / "000000.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="cannot be decoded"):
+        open_recording(scene)
+    with pytest.raises(DatasetError, match="neither a bag nor"):
+        open_recording(tmp_path / "000002" / "rgb")
+    with pytest.raises(DatasetError, match="does not exist"):
+        open_recording(tmp_path / "nowhere")
+
+
+class _Info:
+    """The fields of a camera_info that matter."""
+
+    width, height = CAMERA.width, CAMERA.height
+
+    def __init__(self, d: list[float], model: str) -> None:
+        self.k, self.d, self.distortion_model = CAMERA.matrix.reshape(9), np.array(d), model
+        self.p = np.hstack([2 * CAMERA.matrix, np.zeros((3, 1))]).reshape(12)
+
+
+def test_lens_distortion_is_removed() -> None:
+    """A straight line of the world, bent by the lens, is straight again; depth values are never mixed."""
+    d = np.array([-0.3, 0.1, 0.0, 0.0, 0.0])
+    lens = lens_of(_Info(d.tolist(), "plumb_bob"), "/info", rectified=False)
+    x = (np.arange(96) - CAMERA.cx) / CAMERA.fx
+    line = np.stack([x, np.full(96, 0.2), np.ones(96)], -1)
+    bent, _ = cv2.projectPoints(line, np.zeros(3), np.zeros(3), CAMERA.matrix, d)
+    depth = np.zeros((64, 96), np.float32)
+    for u, v in bent[:, 0]:
+        depth[max(0, round(v) - 2):round(v) + 3, min(95, max(0, round(u)))] = 1.0
+    _, straight = lens.undistort(np.zeros((64, 96, 3), np.uint8), depth)
+    row = round(CAMERA.cy + 0.2 * CAMERA.fy)
+    assert (straight[row, 10:86] == 1.0).mean() > 0.95 and set(np.unique(straight)) <= {0.0, 1.0}
+    assert lens_of(_Info([0.0] * 5, "plumb_bob"), "/info", rectified=False).map_x is None
+    assert lens_of(_Info(d.tolist(), "plumb_bob"), "/info", rectified=True).camera.fx == 2 * CAMERA.fx
+    with pytest.raises(DatasetError, match="thin_prism"):
+        lens_of(_Info(d.tolist(), "thin_prism"), "/info", rectified=False)
+
+
+def test_tum_round_trip_keeps_nanoseconds(tmp_path: Path) -> None:
+    stamp = 1_760_000_000_399_999_996
+    item = ObjectOutput(object_name="a", stamp_ns=stamp, state="TRACKING", reason=Reason.VERIFIED, cam_from_obj=POSE,
+                        covariance=None, probability=1.0, trusted=True, coasting=False, evidence=Evidence())
+    write_tum(tmp_path / "a.tum", [item])
+    read = read_tum(tmp_path / "a.tum")
+    assert list(read) == [stamp]
+    assert np.abs(inverse(read[stamp]) @ POSE - np.eye(4)).max() < 1e-8
+    (tmp_path / "b.tum").write_text("1.0 2 3\n")
+    with pytest.raises(DatasetError, match="entry 1 is not TUM"):
+        read_tum(tmp_path / "b.tum")
+
+
+def test_two_cameras_that_disagree_are_not_aligned(tmp_path: Path) -> None:
+    """A depth topic with intrinsics of its own, at the size of the colour image."""
+    frame = frames(1)[0]
+    other = Frame(rgb=frame.rgb, depth=frame.depth, stamp_ns=frame.stamp_ns, camera=PinholeCamera(96, 64, 70, 70, 48, 32))
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.frame(frame)
+        header = bag._header(1, "depth")
+        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, other.camera))
+    with pytest.raises(DatasetError, match="not aligned"):
+        open_recording(tmp_path / "bag")
