@@ -25,8 +25,12 @@ CORRELATION = 6.0
 CALIBRATION_PX, CALIBRATION_DEPTH = 0.5, 0.002
 """Errors that no number of measurements averages out: half a pixel of image alignment, 0.2 % of the distance."""
 
-PRIOR_SHIFT, PRIOR_TURN = 0.5, 0.5
-"""Standard deviation of the motion prediction: diameters, radians. Weak: it decides only what the image leaves open."""
+PRIOR_SHIFT, PRIOR_TURN = 0.1, 0.06
+"""Standard deviation of the motion prediction: diameters, radians. It decides only what the image leaves open: a can
+that contour and depth let spin freely must stay near the prediction until its texture can hold it."""
+
+UNKNOWN_SHIFT, UNKNOWN_TURN = 0.5, 0.5
+"""Standard deviation that is reported for what the image leaves open: diameters, radians."""
 
 MIN_VARIANCE = 0.1
 """Residual variance, relative to the assumed noise, below which a fit is not believed to be any better."""
@@ -124,7 +128,7 @@ def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterio
     pose = np.array(start, np.float64, order="C")
     d = model.diameter
     view = rendered_view(model, pose, frame.camera)
-    prior = prior_information(d)
+    prior = diagonal_information(PRIOR_SHIFT * d, PRIOR_TURN)
     total = np.zeros(6)
     refreshed = False
     for i in range(iterations):
@@ -163,9 +167,9 @@ def assess(frame: Frame, model: ObjectModel, view: SparseView, pose: NDArray[np.
         contrast=float(table[used, region.CONTRAST].mean()) if lines else 0.0, variance=float(variance))
 
 
-def prior_information(diameter: float) -> NDArray[np.float64]:
-    """(6, 6) information of the motion prediction about the object centre."""
-    return np.diag([1 / (PRIOR_SHIFT * diameter) ** 2] * 3 + [1 / PRIOR_TURN**2] * 3)
+def diagonal_information(shift: float, turn: float) -> NDArray[np.float64]:
+    """(6, 6) information of standard deviations `shift` [m] and `turn` [rad] per axis."""
+    return np.diag([1 / shift**2] * 3 + [1 / turn**2] * 3)
 
 
 def fit_covariance(fit: Fit, model: ObjectModel, focal_px: float) -> NDArray[np.float64]:
@@ -177,7 +181,8 @@ def fit_covariance(fit: Fit, model: ObjectModel, focal_px: float) -> NDArray[np.
     along = CALIBRATION_DEPTH * z if fit.measured > 0.2 else turn * z
     floor = np.diag([pixel**2, pixel**2, pixel**2 + along**2, turn**2, turn**2, turn**2])
     noise = CORRELATION * max(fit.variance, MIN_VARIANCE)
-    return np.linalg.inv(fit.information / noise + prior_information(model.diameter)) + floor
+    unknown = diagonal_information(UNKNOWN_SHIFT * model.diameter, UNKNOWN_TURN)
+    return np.linalg.inv(fit.information / noise + unknown) + floor
 
 
 def left_covariance(at_center: NDArray[np.float64], center: NDArray[np.float64]) -> NDArray[np.float64]:
