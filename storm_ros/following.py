@@ -45,24 +45,29 @@ class Follower:
         self._tracker = tracker
         self._epochs: dict[str, int] = {}
         self._newest: dict[str, int] = {}
-        self._commands: deque[Callable[[], None]] = deque()
+        self._commands: deque[tuple[int, Callable[[], None]]] = deque()
 
     def start(self, frame: Frame, registration: Registration, epoch: int) -> None:
-        """Follow an object from the next frame on, unless a newer epoch has begun meanwhile."""
-        self._commands.append(lambda: self._start(frame, registration, epoch))
+        """Follow an object from the first frame after this one on, unless a newer epoch has begun by then."""
+        self._commands.append((frame.stamp_ns, lambda: self._start(frame, registration, epoch)))
 
     def expect(self, object_name: str, epoch: int) -> None:
         """A newer epoch has begun: whatever is older ends."""
-        self._commands.append(lambda: self._expect(object_name, epoch))
+        self._commands.append((-1, lambda: self._expect(object_name, epoch)))
 
     def correct(self, object_name: str, epoch: int, stamp_ns: int, correction: NDArray[np.float64]) -> None:
         """Apply a left correction of the pose at `stamp_ns` if the object is still in this epoch."""
-        self._commands.append(lambda: self._correct(object_name, epoch, stamp_ns, correction))
+        self._commands.append((-1, lambda: self._correct(object_name, epoch, stamp_ns, correction)))
 
     def step(self, frame: Frame) -> Followed:
         """Track every object into a newer frame."""
-        while self._commands:
-            self._commands.popleft()()
+        # Catching up may already have used this very frame or a newer one: such a start waits for its turn.
+        for _ in range(len(self._commands)):
+            after_ns, command = self._commands.popleft()
+            if after_ns < frame.stamp_ns:
+                command()
+            else:
+                self._commands.append((after_ns, command))
         tracks, failures = [], []
         for name, result in self._tracker.track(frame).items():
             epoch = self._epochs[name]

@@ -100,7 +100,8 @@ class ManagedNode(LifecycleNode):
 
     def fail(self, error: BaseException) -> None:
         """Something is wrong that no frame can cause: end the process, so that whoever watches it starts a new one."""
-        if not self.active:
+        # A stage that was still busy when the process was told to stop can no longer publish; that is no failure.
+        if not self.active or not self.context.ok():
             return
         self.failure = f"{self.get_name()} stops: {type(error).__name__}: {error}"
         self.get_logger().fatal("".join(traceback.format_exception(error)).rstrip())

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
@@ -65,6 +66,10 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        # A callback that was under way when the process was told to stop can no longer publish.
+        if rclpy.ok():
+            raise
     except StormError as error:
         failure, code = str(error), CANNOT_START
     finally:

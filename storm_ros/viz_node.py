@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
+from scipy.spatial import cKDTree
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.simplify import simplify
 from storm_core.recovery.machine import State
 from storm_core.report.overlay import OverlayPainter
 from storm_core.types import Evidence, ObjectOutput, Reason
@@ -29,6 +31,12 @@ WAIT_NS = 150_000_000
 MARKER_LIFE = 0.5
 """A marker that is not renewed for so long [s] disappears."""
 
+MARKER_PERIOD_NS = 190_000_000
+"""Time between two markers: a mesh is a large message, and rviz needs it whole every time."""
+
+MARKER_FACES = 600
+"""Faces of a mesh shown in rviz."""
+
 
 class VizNode(StormNode):
     """Draws what the supervisor publishes onto the frames it belongs to."""
@@ -43,7 +51,7 @@ class VizNode(StormNode):
     def connect(self) -> None:
         self._buffer = FrameBuffer(dense=8, sparse=0)
         self._states: dict[str, tuple[str, Reason]] = {}
-        self._drawn_ns = 0
+        self._drawn_ns = self._marked_ns = 0
         self._overlay = self.create_publisher(Image, names.OVERLAY, qos.results())
         self._markers = self.create_publisher(MarkerArray, names.MARKERS, qos.results())
         self._worker = self.start_worker("paint", self._paint)
@@ -74,10 +82,12 @@ class VizNode(StormNode):
 
     def _on_detections(self, message: Detection3DArray) -> None:
         outputs = [self._with_state(output) for output in read_detections(message) if output.object_name in self.models]
-        if self._markers.get_subscription_count() > 0:
+        stamp = stamp_ns(message.header.stamp)
+        if self._markers.get_subscription_count() > 0 and abs(stamp - self._marked_ns) > MARKER_PERIOD_NS:
+            self._marked_ns = stamp
             self._markers.publish(self._marker_array(message, outputs))
         if self._overlay.get_subscription_count() > 0:
-            lazy = self._buffer.nearest(stamp_ns(message.header.stamp))
+            lazy = self._buffer.nearest(stamp)
             if lazy is not None:
                 self._draw(lazy, outputs)
 
@@ -119,10 +129,11 @@ def _mesh_marker(model: ObjectModel) -> Marker:
     marker = Marker(ns=model.name, id=0, type=Marker.TRIANGLE_LIST, action=Marker.ADD, scale=vector((1, 1, 1)))
     marker.lifetime.nanosec = round(MARKER_LIFE * 1e9)
     marker.color = ColorRGBA(r=0.2, g=0.9, b=0.35, a=1.0)
-    corners = model.vertices[model.faces].reshape(-1, 3).astype(float)
-    marker.points = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
+    vertices, faces = simplify(model.vertices.astype(float), model.faces.astype(np.int64), MARKER_FACES)
+    marker.points = [Point(x=x, y=y, z=z) for x, y, z in vertices[faces].reshape(-1, 3).tolist()]
     if model.colors is not None:
-        shades = (model.colors[model.faces].reshape(-1, 3) / np.float32(255.0)).astype(float).tolist()
+        _, nearest = cKDTree(model.vertices).query(vertices)
+        shades = (model.colors[nearest[faces]].reshape(-1, 3) / 255.0).tolist()
         marker.colors = [ColorRGBA(r=r, g=g, b=b, a=1.0) for r, g, b in shades]
     return marker
 

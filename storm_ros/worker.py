@@ -1,6 +1,5 @@
 """One inference thread with a mailbox. Inference never runs on the executor, and the newest item wins."""
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,8 +8,6 @@ from typing import Generic, TypeVar
 from storm_core.errors import StormError
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class Worker(Generic[T]):
@@ -72,8 +69,7 @@ class Worker(Generic[T]):
                         return
                     _, item = self._slots.popitem(last=False)
                 self._handle_one(item)
-        except Exception as error:
-            logger.exception("%s failed", self._thread.name)
+        except Exception as error:  # noqa: BLE001 (a thread must not end in silence)
             self._on_fatal(error)
 
     def _handle_one(self, item: T) -> None:

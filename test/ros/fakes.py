@@ -41,7 +41,8 @@ def pose_at(stamp_ns: int) -> np.ndarray:
 
 def frame_at(stamp_ns: int, visible: bool = True) -> Frame:
     rgb = np.full((24, 32, 3), VISIBLE if visible else HIDDEN, np.uint8)
-    return Frame(rgb=rgb, depth=np.full((24, 32), 0.5, np.float32), camera=CAMERA, stamp_ns=stamp_ns, frame_id="optical")
+    depth = np.full((24, 32), 0.5, np.float32)
+    return Frame(rgb=rgb, depth=depth, camera=CAMERA, stamp_ns=stamp_ns, frame_id="optical")
 
 
 def shows(frame: Frame) -> bool:

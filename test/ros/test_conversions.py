@@ -206,7 +206,8 @@ def test_requests_answers_and_judgements_survive():
     assert records.read_answers(records.answer_message(answer)) == [answer]
     judgement = Judgement(object_name="cup", stamp_ns=77, verdict=Verdict.OCCLUDED, probability=0.25,
                           reason=Reason.OCCLUDED, evidence=Evidence(inlier=0.5, hue=-0.125))
-    (back,) = records.read_judgements(records.judgements_message([records.Judged(judgement=judgement, epoch=4)], 77, "f"))
+    message = records.judgements_message([records.Judged(judgement=judgement, epoch=4)], 77, "optical")
+    (back,) = records.read_judgements(message)
     assert back.epoch == 4 and back.judgement.verdict is Verdict.OCCLUDED and back.judgement.reason is Reason.OCCLUDED
     assert back.judgement.evidence.inlier == 0.5 and np.isnan(back.judgement.evidence.edge)
 

@@ -99,6 +99,13 @@ def test_a_registration_of_an_older_epoch_is_not_followed():
     assert follower.step(frame_at(2 * FRAME)).tracks == []
 
 
+def test_a_start_waits_for_a_frame_after_its_own():
+    follower = Follower(FakeTracker(FakeStages()))
+    follower.start(frame_at(3 * FRAME), registration(3 * FRAME), epoch=5)
+    assert follower.step(frame_at(2 * FRAME)).tracks == [] and follower.step(frame_at(3 * FRAME)).tracks == []
+    assert len(follower.step(frame_at(4 * FRAME)).tracks) == 1
+
+
 def test_a_failed_track_is_told_once_with_its_epoch():
     follower = Follower(FakeTracker(FakeStages()))
     follower.start(frame_at(FRAME), registration(FRAME), epoch=5)

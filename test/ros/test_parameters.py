@@ -75,7 +75,8 @@ def test_a_wrong_parameter_is_named(make_node, given, message):
 def test_a_running_node_refuses_values_out_of_range(make_node):
     node = make_node()
     declare_config(node)
-    too_much, fine = node.set_parameters([Parameter("monitor.healthy", value=2.0), Parameter("monitor.lost", value=0.2)])
+    too_much, fine = node.set_parameters([Parameter("monitor.healthy", value=2.0),
+                                          Parameter("monitor.lost", value=0.2)])
     assert not too_much.successful and "monitor.healthy" in too_much.reason and fine.successful
     assert read_config(node).monitor.lost == 0.2
 

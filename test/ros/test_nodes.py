@@ -1,0 +1,282 @@
+"""The nodes together over real DDS, with stages that know the answer."""
+
+import contextlib
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from storm_core.errors import ConfigError, SetupError
+from storm_ros import conversions, names, qos, records
+from storm_ros.playback import FramePublisher, shot_of
+from storm_ros.pose_node import PoseNode
+from storm_ros.score_node import ScoreNode
+from storm_ros.som_node import SomNode
+from storm_ros.supervisor_node import SupervisorNode
+from storm_ros.tom_node import TomNode
+from storm_ros.viz_node import VizNode
+from test.ros.domain import DOMAIN
+from test.ros.fakes import FakeStages, frame_at, pose_at
+
+pytestmark = pytest.mark.ros
+
+PERIOD = 0.033
+
+
+def spin(executor):
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+
+
+class Bench:
+    """All nodes in this process, a camera, and an ear on every output."""
+
+    def __init__(self, fake, classes, **parameters):
+        self.fake = fake
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        self.nodes = [make(fake.stages(), context=self.context, parameter_overrides=overrides) for make in classes]
+        self.node = rclpy.create_node("bench", context=self.context)
+        self.camera = FramePublisher(self.node)
+        self.heard = {"pose": [], "cup": [], "detections": [], "status": [], "tf": [], "requests": [], "overlay": [],
+                      "markers": [], "diagnostics": [], "particles": []}
+        for key, kind, topic, profile in (
+                ("pose", PoseStamped, names.OBJECT_POSE, qos.requests()),
+                ("cup", PoseWithCovarianceStamped, names.pose_topic("cup"), qos.requests()),
+                ("detections", Detection3DArray, names.DETECTIONS, qos.requests()),
+                ("status", DiagnosticArray, names.STATUS, qos.latched()), ("tf", TFMessage, names.TF, qos.requests()),
+                ("requests", DiagnosticArray, names.REQUESTS, qos.requests()),
+                ("overlay", Image, names.OVERLAY, qos.results()),
+                ("markers", MarkerArray, names.MARKERS, qos.results()),
+                ("diagnostics", DiagnosticArray, names.DIAGNOSTICS, qos.results()),
+                ("particles", PoseArray, "score_node/cup/particles", qos.results())):
+            self.node.create_subscription(kind, topic, self.heard[key].append, profile)
+        self.visible, self.sent, self._stop = True, [], threading.Event()
+        # Nodes do not share a thread: they do not in life either.
+        self.executors = [SingleThreadedExecutor(context=self.context) for _ in self.nodes]
+        self.executors.append(MultiThreadedExecutor(2, context=self.context))
+        for executor, node in zip(self.executors, [*self.nodes, self.node], strict=True):
+            executor.add_node(node)
+        for node in self.nodes:
+            node.start_up()
+        self.threads = [threading.Thread(target=spin, args=(executor,), daemon=True) for executor in self.executors]
+        self.threads.append(threading.Thread(target=self._film, daemon=True))
+        for thread in self.threads:
+            thread.start()
+
+    def _film(self):
+        while not self._stop.wait(PERIOD):
+            stamp = time.time_ns()
+            self.sent.append(stamp)
+            self.camera.publish(shot_of(frame_at(stamp, self.visible)), stamp)
+
+    def stop_camera(self):
+        self._stop.set()
+        self.threads[-1].join()
+
+    def until(self, condition, what, seconds=15.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}; last status: {self.status()}"
+            time.sleep(0.01)
+
+    def status(self, name="cup"):
+        for message in reversed(self.heard["status"][-5:]):
+            for entry in message.status:
+                if entry.name == name:
+                    return records.values_of(entry)
+        return {}
+
+    def await_state(self, state, name="cup"):
+        self.until(lambda: self.status(name).get("state") == state, f"{name} does not become {state}")
+
+    def call(self, kind, service, request):
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(5.0), f"no service {service}"
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(5.0), f"{service} does not answer"
+        return future.result()
+
+    def close(self):
+        self.fake.release.set()
+        self.stop_camera()
+        for node in self.nodes:
+            node.quiesce()
+        for executor in self.executors:
+            executor.shutdown(timeout_sec=1.0)
+        for node in [*self.nodes, self.node]:
+            node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
+
+
+ALL = (SomNode, PoseNode, TomNode, ScoreNode, SupervisorNode, VizNode)
+CORE = (SomNode, PoseNode, TomNode, SupervisorNode)
+
+
+@pytest.fixture
+def bench():
+    made = []
+
+    def make(fake=None, classes=CORE, **parameters):
+        made.append(Bench(fake or FakeStages(), classes, **({"objects": ["cup"]} | parameters)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def stamp_of(message):
+    return conversions.stamp_ns(message.header.stamp)
+
+
+def test_an_object_is_found_tracked_and_published_with_the_images_header(bench):
+    b = bench(classes=ALL)
+    b.until(lambda: len(b.heard["pose"]) > 20, "no poses")
+    for message in b.heard["pose"][:20]:
+        assert message.header.frame_id == "optical" and stamp_of(message) in b.sent
+        assert np.allclose(conversions.from_pose(message.pose), pose_at(stamp_of(message)), atol=1e-6)
+    (detection,) = b.heard["detections"][-1].detections
+    assert detection.id == "cup" and 0.0 <= detection.results[0].hypothesis.score <= 1.0
+    assert np.reshape(b.heard["cup"][-1].pose.covariance, (6, 6)).trace() > 0
+    transform = b.heard["tf"][-1].transforms[0]
+    assert (transform.header.frame_id, transform.child_frame_id) == ("optical", "cup")
+    b.until(lambda: b.heard["overlay"] and b.heard["markers"], "no overlay or markers")
+    assert b.heard["overlay"][-1].encoding == "rgb8" and stamp_of(b.heard["overlay"][-1]) in b.sent
+    assert len(b.heard["markers"][-1].markers[0].points) % 3 == 0
+    b.until(lambda: b.heard["particles"] and b.fake.nudged, "the score model refines nothing")
+    assert len(b.heard["particles"][-1].poses) == 4
+    nodes = {f"/{node.get_name()}" for node in b.nodes}
+    b.until(lambda: nodes <= {s.name for m in b.heard["diagnostics"] for s in m.status}, "a node reports nothing")
+    latest = {s.name: records.values_of(s) for m in b.heard["diagnostics"] for s in m.status}
+    assert float(latest["/pose_node"]["track_ms_p95"]) > 0 and float(latest["/supervisor_node"]["published_hz"]) > 0
+
+
+def test_nothing_is_published_while_the_object_is_lost_and_it_comes_back(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    b.visible = False
+    hidden_at = time.time_ns()
+    b.until(lambda: b.status()["state"] in ("LOST", "SEARCHING", "ABSENT"), "the loss goes unnoticed")
+    time.sleep(0.3)
+    late = [stamp_of(m) for key in ("pose", "cup") for m in b.heard[key] if stamp_of(m) > hidden_at + PERIOD * 1e9]
+    assert late == [], "a pose of a frame that does not show the object"
+    assert [m for m in b.heard["detections"] if stamp_of(m) > hidden_at + PERIOD * 1e9 and m.detections] == []
+    b.await_state("ABSENT")
+    count = len(b.heard["pose"])
+    b.visible = True
+    b.await_state("TRACKING")
+    b.until(lambda: len(b.heard["pose"]) > count, "no pose after recovery")
+
+
+def test_results_from_before_a_reset_are_dropped(bench):
+    fake = FakeStages(hold=True)
+    b = bench(fake)
+    b.until(lambda: fake.searched, "nobody searches")
+    assert b.call(Trigger, "supervisor_node/cup/reset", Trigger.Request()).success
+    first_epoch = int(records.values_of(b.heard["requests"][0].status[0])["epoch"])
+    fake.hold = False
+    fake.release.set()
+    b.await_state("TRACKING")
+    assert int(b.status()["epoch"]) == first_epoch + 1
+    asked = [m.status[0] for m in b.heard["requests"]]
+    registers = [records.values_of(request)["epoch"] for request in asked if request.message == "register"]
+    assert registers == [str(first_epoch + 1)], "the answer of the first search led to nothing"
+
+
+def test_services_switch_off_on_and_register_anew(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    epoch = int(b.status()["epoch"])
+    assert b.call(Trigger, "supervisor_node/cup/reregister", Trigger.Request()).success
+    b.until(lambda: b.status()["state"] == "TRACKING" and int(b.status()["epoch"]) > epoch, "not registered anew")
+    off = b.call(SetBool, "supervisor_node/cup/enable", SetBool.Request(data=False))
+    assert off.success and "DISABLED" in off.message
+    b.await_state("DISABLED")
+    time.sleep(0.1)
+    count = len(b.heard["pose"])
+    time.sleep(0.3)
+    assert len(b.heard["pose"]) == count
+    refused = b.call(Trigger, "supervisor_node/cup/reset", Trigger.Request())
+    assert not refused.success and "enable it first" in refused.message
+    assert b.call(SetBool, "supervisor_node/cup/enable", SetBool.Request(data=True)).success
+    b.await_state("TRACKING")
+
+
+def test_a_user_points_at_the_object(bench):
+    b = bench()
+    b.visible = False
+    b.await_state("ABSENT")
+    hint = b.node.create_publisher(Image, names.mask_hint_topic("cup"), qos.results())
+    b.until(lambda: hint.get_subscription_count() == 1, "nobody listens to hints")
+    hint.publish(conversions.mask_image(np.eye(24, 32) > 0, conversions.header(0, "optical")))
+    b.until(lambda: any(h.mask is not None for _, _, h in b.fake.searched), "the hint is not used")
+    used = [h.mask for _, _, h in b.fake.searched if h.mask is not None]
+    assert len(used) == 1 and np.array_equal(used[0], np.eye(24, 32) > 0)
+
+
+def test_two_objects_are_followed_side_by_side_on_topics_of_their_own(bench):
+    b = bench(FakeStages(), objects=["cup", "1"], primary="1")
+    b.await_state("TRACKING", "cup")
+    b.await_state("TRACKING", "1")
+    b.until(lambda: b.heard["detections"] and len(b.heard["detections"][-1].detections) == 2, "not both")
+    topics = dict(b.node.get_topic_names_and_types())
+    assert "/object_pose/obj_1/pose" in topics and "/object_pose/cup/pose" in topics
+    b.until(lambda: b.heard["tf"] and {t.child_frame_id for t in b.heard["tf"][-1].transforms} == {"cup", "1"}, "tf")
+
+
+def test_late_poses_are_not_published_as_current(bench):
+    b = bench(**{"input.max_age": 0.01})
+    tom = next(node for node in b.nodes if node.get_name() == "tom_node")
+    judge = b.fake.judge
+    tom._monitor.judge = lambda frame, track: (time.sleep(0.05), judge(frame, track))[1]
+    b.await_state("TRACKING")
+    time.sleep(0.3)
+    assert b.heard["pose"] == [] and b.heard["tf"] == []
+    b.until(lambda: any("too_old" in records.values_of(s) for m in b.heard["diagnostics"] for s in m.status), "silence")
+
+
+def test_the_missing_topic_is_named_in_the_diagnostics(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    b.stop_camera()
+    b.until(lambda: any("no message on /image for" in s.message for m in b.heard["diagnostics"][-8:] for s in m.status),
+            "silence is not reported")
+    b.until(lambda: b.status()["state"] == "LOST" and b.status()["reason"] == "input_timeout", "still trusted")
+
+
+def test_a_failing_stage_ends_its_node_with_the_reason(bench):
+    fake = FakeStages(broken=True)
+    b = bench(fake)
+    som = next(node for node in b.nodes if node.get_name() == "som_node")
+    b.until(lambda: som.failure is not None, "the node goes on")
+    assert "ZeroDivisionError: broken localizer" in som.failure
+
+
+def test_nodes_tell_their_lifecycle_state(bench):
+    b = bench()
+    for name in ("som_node", "pose_node", "tom_node", "supervisor_node"):
+        assert b.call(GetState, f"{name}/get_state", GetState.Request()).current_state.label == "active"
+
+
+def test_a_node_refuses_to_start_with_a_wrong_parameter(bench):
+    with pytest.raises(ConfigError, match="unknown parameter monitor.helthy; did you mean monitor.healthy"):
+        bench(classes=(TomNode,), **{"monitor.helthy": 0.5})
+    with pytest.raises(SetupError, match="primary = 'plate' is none of the objects: cup"):
+        bench(classes=(SupervisorNode,), primary="plate")
