@@ -13,5 +13,6 @@ def real_data(relative: str) -> Path:
     folder = Path(os.environ.get("STORM_TEST_DATA") or ROOT.parent / "shared" / "data")
     path = folder / relative
     if not path.exists():
-        pytest.skip(f"test data {path} is not here; set STORM_TEST_DATA to the folder that holds {relative.split('/')[0]}")
+        top = relative.split("/")[0]
+        pytest.skip(f"test data {path} is not here; set STORM_TEST_DATA to the folder that holds {top}")
     return path

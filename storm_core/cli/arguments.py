@@ -22,7 +22,8 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_models(parser: argparse.ArgumentParser) -> None:
     """--models and --objects, with --config and --set."""
     parser.add_argument("--models", metavar="DIR", default="",
-                        help="folder with meshes: BOP models folder, or .ply/.obj/.stl/.glb files (default: from --config)")
+                        help="folder with meshes: BOP models folder, or .ply/.obj/.stl/.glb files "
+                             "(default: from --config)")
     parser.add_argument("--objects", nargs="+", metavar="NAME", default=[],
                         help="names, file stems or BOP ids of the objects (default: all in the models folder)")
     parser.add_argument("--mesh-unit", choices=("auto", "m", "mm", "cm", "in"), default=None,

@@ -16,8 +16,8 @@ _SIGNS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("doctor", help="say what is missing on this machine and what to do", description=(
-        "Check this machine: Python, packages, compilers, GPU, ROS messages, DDS settings. Exit status 0 when STORM can "
-        "run (warnings make it slower or worse), 1 when a problem prevents it."))
+        "Check this machine: Python, packages, compilers, GPU, ROS messages, DDS settings. Exit status 0 when STORM "
+        "can run (warnings make it slower or worse), 1 when a problem prevents it."))
     add_json(parser)
     parser.set_defaults(run=run)
 

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(arguments).parse_args(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else USAGE
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING,
+                        format="%(levelname)s %(name)s: %(message)s")
     for noisy in ("matplotlib", "numba", "PIL", "trimesh"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
@@ -51,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return PROBLEM
     except Exception as error:
         traceback.print_exc()
-        return _problem(f"this is a bug in STORM, please report it with the text above ({type(error).__name__}: {error})",
-                        verbose=False)
+        return _problem(f"this is a bug in STORM, please report it with the text above ({type(error).__name__}: "
+                        f"{error})", verbose=False)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -124,7 +124,8 @@ def _catalogue(folder: Path) -> dict[str, _Entry]:
         if path.suffix.lower() in SUFFIXES and path.is_file():
             by_stem.setdefault(path.stem, []).append(path)
     if not by_stem:
-        raise MeshError(f"no meshes in {folder}: expected obj_000001.ply (BOP) or files ending in {', '.join(SUFFIXES)}")
+        raise MeshError(f"no meshes in {folder}: expected obj_000001.ply (BOP) or files ending in "
+                        f"{', '.join(SUFFIXES)}")
     out: dict[str, _Entry] = {}
     for stem, paths in by_stem.items():
         path = max(paths, key=lambda p: (color_rank(p), -SUFFIXES.index(p.suffix.lower())))
@@ -207,8 +208,8 @@ def _check_size(path: Path, raw: float, scale: float, info: Mapping[str, Any] | 
     size = raw * scale
     if not SMALLEST <= size <= LARGEST:
         fits = " or ".join(_fitting(raw))
-        raise MeshError(f"mesh {path} would be {size:.4g} m across when its numbers are in {unit}; STORM handles {SMALLEST} "
-                        f"to {LARGEST:g} m: " + (f"set mesh_unit to {fits}" if fits else "scale the mesh"))
+        raise MeshError(f"mesh {path} would be {size:.4g} m across when its numbers are in {unit}; STORM handles "
+                        f"{SMALLEST} to {LARGEST:g} m: " + (f"set mesh_unit to {fits}" if fits else "scale the mesh"))
     stated = float((info or {}).get("diameter", 0.0)) * 1e-3
     if stated > 0 and not 0.8 < size / stated < 1.25:
         raise MeshError(f"mesh {path} is {size:.4g} m across when its numbers are in {unit}, but models_info.json says "
@@ -268,13 +269,15 @@ class _Colors:
             rgb[mine] = part.color(face[mine] - start, weights[mine])  # type: ignore[misc]
             start += len(part.faces)
         points = points_at(self._vertices, self._faces, face, weights)
-        # Normals keep the colours of the two sides of a thin wall apart; a sense that the file got wrong does not matter
-        # for the nearest vertex as long as one exists, because distances are compared in space first.
-        thickness = 0.05 * float(np.ptp(vertices, axis=0).max())
-        out_normals = vertex_normals(vertices, faces) * thickness
+        normals = vertex_normals(vertices, faces)
         vectors = area_vectors(self._vertices, self._faces)[face]
-        in_normals = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300) * thickness
-        owner = cKDTree(np.hstack([vertices, out_normals])).query(np.hstack([points, in_normals]))[1]
+        directions = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+        agreement = np.einsum("nc,nc->n", directions, normals[cKDTree(vertices).query(points)[1]])
+        if np.sign(agreement).sum() < 0:
+            directions = -directions  # the file is inside out
+        # Normals keep the colours of the two sides of a thin wall apart.
+        reach = 0.05 * float(np.ptp(vertices, axis=0).max())
+        owner = cKDTree(np.hstack([vertices, reach * normals])).query(np.hstack([points, reach * directions]))[1]
         hits = np.bincount(owner, minlength=len(vertices))
         total = np.stack([np.bincount(owner, rgb[:, c], len(vertices)) for c in range(3)], 1)
         bare = hits == 0

@@ -109,7 +109,7 @@ def _candidate_turns() -> NDArray[np.float64]:
 
 def _distinct(turns: NDArray[np.float64], symmetries: NDArray[np.float64],
               apart: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each turn that, whatever declared symmetry follows it, is not within its angle `apart` [rad] of an earlier one."""
+    """Each turn that, whatever declared symmetry follows it, is further than its `apart` [rad] from earlier ones."""
     kept = [0]
     for k in range(1, len(turns)):
         earlier = (turns[kept][:, None] @ symmetries).reshape(-1, 4, 4)
@@ -147,7 +147,8 @@ def _axis(entry: Mapping[str, Any], unit_scale: float) -> tuple[NDArray[np.float
     axis = np.asarray(entry.get("axis", ()), float)
     offset = np.asarray(entry.get("offset", (0, 0, 0)), float)
     if axis.shape != (3,) or offset.shape != (3,) or not np.linalg.norm(axis) > 1e-6:
-        raise MeshError(f"symmetries_continuous needs axis (3 numbers, not all 0) and offset (3 numbers), got {dict(entry)}")
+        raise MeshError("symmetries_continuous needs axis (3 numbers, not all 0) and offset (3 numbers), got "
+                        f"{dict(entry)}")
     return axis / np.linalg.norm(axis), offset * unit_scale
 
 

@@ -16,7 +16,8 @@ from storm_core.geometry.surface import points_at, sample
 from test.real_data import real_data
 
 
-def write(path: Path, extents: tuple[float, float, float] = (0.08, 0.12, 0.05), mesh: trimesh.Trimesh | None = None) -> Path:
+def write(path: Path, extents: tuple[float, float, float] = (0.08, 0.12, 0.05),
+          mesh: trimesh.Trimesh | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     (mesh or trimesh.creation.box(extents=extents)).export(path)
     return path
@@ -289,10 +290,13 @@ def test_vertex_and_face_colours(tmp_path: Path) -> None:
     assert np.abs(model.colors[down].astype(int) - (10, 10, 200)).max() < 8
 
 
-def test_thin_sheet_keeps_the_colours_of_its_sides_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_thin_sheet_keeps_the_colours_of_its_sides_apart(tmp_path: Path, inside_out: bool) -> None:
     mesh = trimesh.creation.box(extents=(0.1, 0.1, 0.001)).subdivide_to_size(0.004)
     colors = np.where(mesh.vertices[:, 2:] > 0, (200, 10, 10, 255), (10, 10, 200, 255)).astype(np.uint8)
     mesh.visual.vertex_colors = colors
+    if inside_out:
+        mesh.faces = mesh.faces[:, ::-1]
     model = load_model(write(tmp_path / "sheet.ply", mesh=mesh), unit="m")
     inner = np.abs(model.vertices[:, :2]).max(1) < 0.04
     up, down = inner & (model.vertices[:, 2] > 0), inner & (model.vertices[:, 2] < 0)
@@ -322,7 +326,8 @@ def test_glb_tint_multiplies_its_texture(tmp_path: Path) -> None:
 
 def test_collapsed_faces_do_not_stretch_the_object(tmp_path: Path) -> None:
     box = trimesh.creation.box(extents=(0.1, 0.1, 0.1))
-    spike = trimesh.Trimesh(np.vstack([box.vertices, [[0, 0, 0.4]]]), np.vstack([box.faces, [[0, 8, 8]]]), process=False)
+    vertices, faces = np.vstack([box.vertices, [[0, 0, 0.4]]]), np.vstack([box.faces, [[0, 8, 8]]])
+    spike = trimesh.Trimesh(vertices, faces, process=False)
     model = load_model(write(tmp_path / "spike.ply", mesh=spike), unit="m")
     assert model.diameter == pytest.approx(0.1 * np.sqrt(3)) and np.allclose(model.size, 0.1)
 
@@ -333,8 +338,8 @@ def test_bop_ply_with_texture_file(tmp_path: Path) -> None:
     vertices = "\n".join(f"{x} {y} {z} 0.5 0.5" for x, y, z in box.vertices)
     faces = "\n".join(f"3 {a} {b} {c}" for a, b, c in box.faces)
     (tmp_path / "obj_000001.ply").write_text(
-        "ply\nformat ascii 1.0\ncomment TextureFile obj_000001.png\nelement vertex 8\nproperty float x\nproperty float y\n"
-        "property float z\nproperty float texture_u\nproperty float texture_v\nelement face 12\n"
+        "ply\nformat ascii 1.0\ncomment TextureFile obj_000001.png\nelement vertex 8\nproperty float x\n"
+        "property float y\nproperty float z\nproperty float texture_u\nproperty float texture_v\nelement face 12\n"
         f"property list uchar int vertex_indices\nend_header\n{vertices}\n{faces}\n")
     model = load_models(tmp_path)["1"]
     assert model.colors is not None and np.abs(model.colors.astype(int) - (20, 180, 240)).max() <= 1

@@ -200,7 +200,7 @@ events = st.one_of(
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[tuple[ObjectState, Event, Step]]:
-    """Any sequence of events with stamps mostly in order; results carry the current epoch more often than a stale one."""
+    """Any sequence of events, stamps mostly in order; results carry the current epoch more often than a stale one."""
     state, life, now = ObjectState(), [], 0
     for event in draw(st.lists(events, min_size=1, max_size=60)):
         if draw(st.integers(0, 9)):

@@ -61,7 +61,8 @@ def test_continuous_axis_has_the_step_asked_for_and_respects_its_offset() -> Non
 
 
 def test_sphere_gets_turns_in_all_directions() -> None:
-    info = {"symmetries_continuous": [{"axis": [0, 0, 1], "offset": [0, 0, 0]}, {"axis": [1, 0, 0], "offset": [0, 0, 0]}]}
+    axes = [{"axis": [0, 0, 1], "offset": [0, 0, 0]}, {"axis": [1, 0, 0], "offset": [0, 0, 0]}]
+    info = {"symmetries_continuous": axes}
     group = symmetry_group(info, 1e-3)
     wanted = so3_exp(np.random.default_rng(0).normal(size=(50, 3)))
     nearest = [angle_between(group, from_rotation_translation(r, np.zeros(3))).min() for r in wanted]
