@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml setup.py
 	@sh scripts/make_venv.sh $(VENV) '$(PYTHON)'
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[ros,dev]'
 	$(PY) -m storm_ros.interfaces
+	@echo "compiling kernels (about a minute, once)"
+	$(PY) -m storm_core.pipeline.warmup
 	@touch $@
 
 clean:
