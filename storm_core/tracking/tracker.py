@@ -32,6 +32,9 @@ POOR = 0.55
 MIN_INSIDE = 0.12
 """Share of the silhouette inside the image below which the object has left the view."""
 
+MAX_HIDDEN = 0.92
+"""Share of the object behind something else above which the prediction is believed more than the image."""
+
 MAX_CONTRADICTED = 5
 """Frames in a row in which depth may contradict the pose before the track ends."""
 
@@ -175,7 +178,7 @@ class RegionDepthTracker:
 
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
-        hidden = fit.occluded > 0.8 if fit.measured > 0.2 else fit.occluded_lines > 0.8
+        hidden = fit.occluded > MAX_HIDDEN if fit.measured > 0.2 else fit.occluded_lines > MAX_HIDDEN
         return fit.usable and not hidden and np.linalg.matrix_rank(fit.information) == 6
 
     def _innovation(self, model: ObjectModel, predicted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
