@@ -81,7 +81,7 @@ def check_opencv(installed: Mapping[str, str]) -> Check:
     found = sorted(name for name in installed if re.fullmatch(r"opencv(-contrib)?-python(-headless)?", name))
     if len(found) > 1:
         return Check("warning", f"{' and '.join(found)} are installed over each other",
-                     f"pip uninstall -y {' '.join(found)} && pip install opencv-contrib-python-headless")
+                     f"pip uninstall -y {' '.join(found)} && pip install opencv-python-headless")
     return Check("ok", f"OpenCV from {found[0]} {installed[found[0]]}" if found else "OpenCV of the system")
 
 
