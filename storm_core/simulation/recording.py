@@ -20,7 +20,7 @@ from storm_core.types import Frame
 VERSION = 1
 """Part of every recording's name and seed; raise it when the pictures change."""
 
-MAX_BLUR_SAMPLES = 4
+MAX_BLUR_SAMPLES = 6
 """Instants averaged over one exposure at most."""
 
 START_NS = 1_000_000_000

@@ -43,7 +43,7 @@ class Scenario:
     path: CameraPath
     targets: tuple[str, ...]
     motions: dict[int, Motion]
-    exposure: float = 0.009
+    exposure: float = 0.007
 
 
 def make_scenario(name: str, seed: int) -> Scenario:
@@ -61,7 +61,7 @@ def _demo(seed: int) -> Scenario:
     keys = (
         Key(0.0, home, aim), Key(1.4, home, aim),
         Key(2.4, (-0.20, -0.50, 0.44), aim, 0.04), Key(3.6, (0.19, -0.50, 0.36), (0.01, 0.02, 0.05), -0.05),
-        Key(4.4, home, aim), Key(7.4, (0.03, -0.55, 0.43), aim),
+        Key(4.4, home, aim), Key(7.5, (0.03, -0.55, 0.43), aim),
         Key(8.0, home, aim), Key(8.8, home, away), Key(9.8, (0.03, -0.55, 0.42), away), Key(10.6, home, aim),
         Key(11.3, home, aim),
         Key(11.55, (0.10, -0.53, 0.44), (0.05, 0.02, 0.06), 0.06), Key(11.9, (-0.11, -0.53, 0.41), (-0.05, 0.02, 0.05), -0.06),
@@ -69,7 +69,7 @@ def _demo(seed: int) -> Scenario:
     )
     path = CameraPath(keys, rng)
     bodies = [*_clutter(seed, rng), *_hand_with_sheet(rng)]
-    motion = _pass_by(path, enter=4.75, hide=5.25, leave=6.75, gone=7.25)
+    motion = _pass_by(path, enter=4.55, hide=5.25, leave=6.75, gone=7.45)
     motions = {i: motion for i, body in enumerate(bodies) if body.moving}
     return Scenario(name="demo", duration=14.0, rate=30.0, camera=CAMERA, scene=_room(tuple(bodies), rng), path=path,
                     targets=("cereal_box",), motions=motions)

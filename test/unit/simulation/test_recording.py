@@ -70,7 +70,7 @@ def test_events_of_the_demo(demo):
 
     assert visible(0.5) > 0.99 and visible(4.5) > 0.99
     assert visible(5.4) == 0 and visible(6.0) == 0 and visible(6.6) == 0
-    assert visible(7.5) > 0.99
+    assert visible(7.6) > 0.99
     assert visible(9.0) == 0 and visible(9.6) == 0
     assert visible(11.0) > 0.99 and visible(13.9) > 0.99
     assert 12 <= len(demo) / 30 <= 15
