@@ -208,8 +208,9 @@ def test_verdicts_of_single_pictures(found: np.ndarray | None, annotated: bool, 
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:
-    write_json(tmp_path / "deep" / "r.json", {"a": float("nan"), "b": [np.float64(np.inf), np.int64(3)], "c": np.eye(2)})
-    assert json.loads((tmp_path / "deep" / "r.json").read_text()) == {"a": None, "b": [None, 3], "c": [[1, 0], [0, 1]]}
+    file = tmp_path / "deep" / "r.json"
+    write_json(file, {"a": float("nan"), "b": [np.float64(np.inf), np.int64(3)], "c": np.eye(2)})
+    assert json.loads(file.read_text()) == {"a": None, "b": [None, 3], "c": [[1, 0], [0, 1]]}
 
 
 def test_stage_times_follow_the_order_of_the_pipeline() -> None:

@@ -178,7 +178,8 @@ def test_several_scenes_follow_each_other(tmp_path: Path) -> None:
 def test_plain_folder(tmp_path: Path) -> None:
     folder = scene_at(tmp_path / "mine")
     (folder / "scene_camera.json").unlink()
-    (folder / "camera.json").write_text(json.dumps({"fx": 90.0, "fy": 91.0, "cx": 47.3, "cy": 31.8, "depth_scale": 1.0}))
+    camera = {"fx": 90.0, "fy": 91.0, "cx": 47.3, "cy": 31.8, "depth_scale": 1.0}
+    (folder / "camera.json").write_text(json.dumps(camera))
     assert next(open_recording(folder).frames()).camera == CAMERA
 
 
@@ -292,10 +293,57 @@ def test_tum_round_trip_keeps_nanoseconds(tmp_path: Path) -> None:
 def test_two_cameras_that_disagree_are_not_aligned(tmp_path: Path) -> None:
     """A depth topic with intrinsics of its own, at the size of the colour image."""
     frame = frames(1)[0]
-    other = Frame(rgb=frame.rgb, depth=frame.depth, stamp_ns=frame.stamp_ns, camera=PinholeCamera(96, 64, 70, 70, 48, 32))
     with BagWriter(tmp_path / "bag") as bag:
         bag.frame(frame)
         header = bag._header(1, "depth")
-        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, other.camera))
+        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, PinholeCamera(96, 64, 70, 70, 48, 32)))
     with pytest.raises(DatasetError, match="not aligned"):
         open_recording(tmp_path / "bag")
+
+
+def test_ros1_bag(tmp_path: Path) -> None:
+    """The same messages in the old format: fields K, D, P instead of k, d, p, and other serialisation."""
+    from rosbags.rosbag1 import Writer
+
+    store = get_typestore(Stores.ROS1_NOETIC)
+    types, items = store.types, frames(2)
+    with Writer(tmp_path / "old.bag") as bag:
+        connections = {topic: bag.add_connection(topic, f"sensor_msgs/msg/{kind}", typestore=store)
+                       for topic, kind in ((IMAGE_TOPIC, "Image"), (DEPTH_TOPIC, "Image"), ("/camera/color/camera_info",
+                                                                                           "CameraInfo"))}
+        for k, frame in enumerate(items):
+            stamp = types["builtin_interfaces/msg/Time"](*divmod(frame.stamp_ns, 10**9))
+            header = types["std_msgs/msg/Header"](k, stamp, "cam")
+            depth = np.round(frame.depth * 1e3).astype(np.uint16)
+            roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+            image = types["sensor_msgs/msg/Image"]
+            for topic, message in (
+                    (IMAGE_TOPIC, image(header, 64, 96, "bgr8", 0, 288,
+                                        np.ascontiguousarray(frame.rgb[..., ::-1]).reshape(-1))),
+                    (DEPTH_TOPIC, image(header, 64, 96, "16UC1", 0, 192, depth.view(np.uint8).reshape(-1))),
+                    ("/camera/color/camera_info", types["sensor_msgs/msg/CameraInfo"](
+                        header, 64, 96, "plumb_bob", np.zeros(5), CAMERA.matrix.reshape(9), np.eye(3).reshape(9),
+                        np.hstack([CAMERA.matrix, np.zeros((3, 1))]).reshape(12), 0, 0, roi))):
+                connection = connections[topic]
+                bag.write(connection, frame.stamp_ns, store.serialize_ros1(message, connection.msgtype))
+    for read, wrote in zip(open_recording(tmp_path / "old.bag").frames(), items, strict=True):
+        assert np.array_equal(read.rgb, wrote.rgb) and np.allclose(read.depth, wrote.depth, atol=1e-6)
+        assert read.stamp_ns == wrote.stamp_ns and read.camera == CAMERA
+
+
+def test_colour_and_depth_are_paired_by_stamp(tmp_path: Path) -> None:
+    """Depth lags by some ms and misses one picture; that picture is left out instead of getting another's depth."""
+    items = frames(5)
+    with BagWriter(tmp_path / "bag") as bag:
+        for k, frame in enumerate(items):
+            header = bag._header(frame.stamp_ns, "cam")
+            bag.message(IMAGE_TOPIC, frame.stamp_ns, bag._image(header, frame.rgb, "rgb8"))
+            bag.message("/camera/color/camera_info", frame.stamp_ns, bag._camera_info(header, CAMERA))
+            if k != 2:
+                late = bag._header(frame.stamp_ns + 7_000_000, "cam")
+                bag.message(DEPTH_TOPIC, frame.stamp_ns + 200_000_000, bag._image(late, frame.depth, "32FC1"))
+    read = list(open_recording(tmp_path / "bag").frames())
+    kept = [f for k, f in enumerate(items) if k != 2]
+    assert [f.stamp_ns for f in read] == [f.stamp_ns for f in kept]
+    for a, b in zip(read, kept, strict=True):
+        assert np.array_equal(a.rgb, b.rgb) and np.array_equal(a.depth, b.depth)
