@@ -296,7 +296,8 @@ def test_two_cameras_that_disagree_are_not_aligned(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as bag:
         bag.frame(frame)
         header = bag._header(1, "depth")
-        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, PinholeCamera(96, 64, 70, 70, 48, 32)))
+        other = PinholeCamera(96, 64, 70, 70, 48, 32)
+        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, other))
     with pytest.raises(DatasetError, match="not aligned"):
         open_recording(tmp_path / "bag")
 
