@@ -24,21 +24,39 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("refine", help="turn a pose into a distribution with the score model", description=(
-        "Register every object in every picture (or start from --init poses), spread Langevin particles around each pose, "
-        "print a table and write all particles, their history and their scores to a .npy results dictionary. "
-        "score_model.particles and score_model.steps set the effort (--set)."))
-    parser.add_argument("recording", metavar="PATH",
-                        help="BOP scene or dataset, bag, or folder with rgb/, depth/, camera.json")
+    parser = subparsers.add_parser(
+        "refine",
+        help="turn a pose into a distribution with the score model",
+        description=(
+            "Register every object in every picture (or start from --init poses), spread Langevin particles around it, "
+            "print a table and write all particles, their history and their scores to a .npy results dictionary. "
+            "score_model.particles and score_model.steps set the effort (--set)."
+        ),
+    )
+    parser.add_argument(
+        "recording", metavar="PATH", help="BOP scene or dataset, bag, or folder with rgb/, depth/, camera.json"
+    )
     add_models(parser)
     add_json(parser)
     add_seed(parser)
-    parser.add_argument("--images", nargs="+", type=int, metavar="ID", default=[],
-                        help="image ids (default: all; bags count frames from 0)")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        type=int,
+        metavar="ID",
+        default=[],
+        help="image ids (default: all; bags count frames from 0)",
+    )
     parser.add_argument("--scene", type=int, metavar="ID", default=None, help="the one scene to read (default: all)")
-    parser.add_argument("--init", metavar="FILE", default="",
-                        help="BOP CSV of poses to start from instead of registering; the best score per image and object")
-    parser.add_argument("--out", metavar="FILE", default="results.npy", help="results dictionary (default: results.npy)")
+    parser.add_argument(
+        "--init",
+        metavar="FILE",
+        default="",
+        help="BOP CSV of poses to start from instead of registering; the best score per image and object",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", default="results.npy", help="results dictionary (default: results.npy)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -71,14 +89,24 @@ def run(args: argparse.Namespace) -> int:
                 records.append(to_record(f"{key[0]}/{key[1]}", result, seconds))
                 stage_ms.append({"refine": seconds * 1e3})
         if not records:
-            raise DatasetError(f"no pose to refine in {args.recording}: no object was registered in the chosen images; "
-                               "pass poses with --init or other --images")
+            raise DatasetError(
+                f"no pose to refine in {args.recording}: no object was registered in the chosen images; "
+                "pass poses with --init or other --images"
+            )
         save_results(file, records)
         table = results_table(records)
         if json_file is not None:
-            head = results_head("refine", __version__, path=args.recording, sha256=recording.sha256,
-                                frames=len(recording), seed=config.seed)
-            json_file.write_text(to_json(head | {"poses": table.to_dict("records"), "stages_ms": stage_times(stage_ms)}))
+            head = results_head(
+                "refine",
+                __version__,
+                path=args.recording,
+                sha256=recording.sha256,
+                frames=len(recording),
+                seed=config.seed,
+            )
+            json_file.write_text(
+                to_json(head | {"poses": table.to_dict("records"), "stages_ms": stage_times(stage_ms)})
+            )
     print(table.to_string(index=False, float_format=lambda x: f"{x:.2f}"))
     print(f"\nwrote {args.out}: {len(records)} pose distributions")
     return 0
@@ -89,15 +117,23 @@ def file_start(file: Path) -> "Start":
     from storm_core.bop.results import read_predictions
     from storm_core.types import Evidence, Registration
 
-    best = {((e.scene_id, e.im_id), str(e.obj_id)): e.cam_from_obj
-            for e in sorted(read_predictions(file), key=lambda e: e.score)}
+    best = {
+        ((e.scene_id, e.im_id), str(e.obj_id)): e.cam_from_obj
+        for e in sorted(read_predictions(file), key=lambda e: e.score)
+    }
 
     def start(key: Key, name: str, frame: "Frame") -> "Registration | None":
         pose = best.get((key, name))
         if pose is None:
             return None
-        return Registration(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=pose, covariance=np.eye(6) * 1e-4,
-                            probability=0.5, evidence=Evidence())
+        return Registration(
+            object_name=name,
+            stamp_ns=frame.stamp_ns,
+            cam_from_obj=pose,
+            covariance=np.eye(6) * 1e-4,
+            probability=0.5,
+            evidence=Evidence(),
+        )
 
     return start
 

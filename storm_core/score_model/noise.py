@@ -30,7 +30,9 @@ def angle_density(angle: NDArray[np.float64], sigma: float) -> NDArray[np.float6
         return a**2 * np.exp(-(a**2) / (2 * sigma**2))
     order = np.arange(int(np.ceil(8 / sigma)) + 2)[:, None]
     half = np.maximum(a, 1e-9) / 2
-    series = (2 * order + 1) * np.exp(-order * (order + 1) * sigma**2 / 2) * np.sin((2 * order + 1) * half) / np.sin(half)
+    series = (
+        (2 * order + 1) * np.exp(-order * (order + 1) * sigma**2 / 2) * np.sin((2 * order + 1) * half) / np.sin(half)
+    )
     return np.maximum((1 - np.cos(a)) * series.sum(0), 0.0)
 
 
@@ -47,8 +49,14 @@ def sample_rotations(count: int, sigma: float, rng: np.random.Generator) -> NDAr
     return so3_exp(axis * angle[:, None])
 
 
-def perturbed(cam_from_obj: NDArray[np.float64], center: NDArray[np.float64], count: int, shift: float, turn: float,
-              rng: np.random.Generator) -> NDArray[np.float64]:
+def perturbed(
+    cam_from_obj: NDArray[np.float64],
+    center: NDArray[np.float64],
+    count: int,
+    shift: float,
+    turn: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
     """Poses (count, 4, 4): left increments at the object centre.
 
     Args:

@@ -43,10 +43,20 @@ def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]
     """One entry of the results dictionary: plain arrays and numbers."""
     r = result.registration
     return {
-        "image": image, "object": r.object_name, "stamp_ns": r.stamp_ns, "cam_from_obj": r.cam_from_obj,
-        "covariance": r.covariance, "probability": r.probability, "accepted": result.accepted,
-        "sampled_poses": result.cam_from_objs, "weights": result.weights, "fitness": result.fitness,
-        "pose_history": result.pose_history, "score_history": result.score_history, "seconds": seconds}
+        "image": image,
+        "object": r.object_name,
+        "stamp_ns": r.stamp_ns,
+        "cam_from_obj": r.cam_from_obj,
+        "covariance": r.covariance,
+        "probability": r.probability,
+        "accepted": result.accepted,
+        "sampled_poses": result.cam_from_objs,
+        "weights": result.weights,
+        "fitness": result.fitness,
+        "pose_history": result.pose_history,
+        "score_history": result.score_history,
+        "seconds": seconds,
+    }
 
 
 def save_results(path: Path | str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -78,8 +88,18 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
         jacobian = np.concatenate([np.eye(3), -lever], 1)
         position = jacobian @ r["covariance"] @ jacobian.T
         x, y, z = t * 1e3
-        rows.append({"image": r["image"], "object": r["object"], "x_mm": x, "y_mm": y, "z_mm": z,
-                     "sd_mm": 1e3 * np.sqrt(max(np.trace(position), 0.0)),
-                     "sd_deg": np.degrees(np.sqrt(max(np.trace(r["covariance"][3:, 3:]), 0.0))),
-                     "fitness": float(np.max(r["fitness"])), "improved": bool(r["accepted"]), "ms": 1e3 * r["seconds"]})
+        rows.append(
+            {
+                "image": r["image"],
+                "object": r["object"],
+                "x_mm": x,
+                "y_mm": y,
+                "z_mm": z,
+                "sd_mm": 1e3 * np.sqrt(max(np.trace(position), 0.0)),
+                "sd_deg": np.degrees(np.sqrt(max(np.trace(r["covariance"][3:, 3:]), 0.0))),
+                "fitness": float(np.max(r["fitness"])),
+                "improved": bool(r["accepted"]),
+                "ms": 1e3 * r["seconds"],
+            }
+        )
     return pandas.DataFrame(rows)

@@ -1,8 +1,8 @@
 """Annealed Langevin particles on SE(3): from one registered pose to a distribution, without training.
 
 Each step moves every particle by xi = a P s + sqrt(2 a (1 - a / 2)) P^(1/2) z: s the score at the current noise level,
-P the inverse curvature (likelihood and prior), z standard normal. On a Gaussian posterior the particles keep exactly its
-covariance P for any step size a, so the spread after the last level is the uncertainty.
+P the inverse curvature (likelihood and prior), z standard normal. On a Gaussian posterior the particles keep exactly
+its covariance P for any step size a, so the spread after the last level is the uncertainty.
 """
 
 import numpy as np
@@ -64,8 +64,14 @@ class LangevinRefiner:
         rng = np.random.default_rng([self._seed, registration.stamp_ns % 2**63])
         score = DepthScore(frame, model)
         n, steps = self._config.particles, self._config.steps
-        poses = np.concatenate([registration.cam_from_obj[None], perturbed(
-            registration.cam_from_obj, model.center, n - 1, START_SHIFT * model.diameter, START_TURN, rng)])
+        poses = np.concatenate(
+            [
+                registration.cam_from_obj[None],
+                perturbed(
+                    registration.cam_from_obj, model.center, n - 1, START_SHIFT * model.diameter, START_TURN, rng
+                ),
+            ]
+        )
         sensor = measurement_sigma(float(center_of(model, poses[:1])[0, 2]))
         history, score_history = [poses.copy()], []
         for i, level in enumerate(levels(steps, 1.0, LAST_LEVEL)):
@@ -79,7 +85,9 @@ class LangevinRefiner:
         fitness = self._fitness(features, model, poses)
         best = poses[np.argsort(-fitness, kind="stable")[:POLISHED]]
         polished = self._polish(score, model, best, registration, sensor)
-        candidates = np.concatenate([registration.cam_from_obj[None], polished, self._with_contour(frame, model, polished[:2])])
+        candidates = np.concatenate(
+            [registration.cam_from_obj[None], polished, self._with_contour(frame, model, polished[:2])]
+        )
         rank = self._fitness(features, model, candidates)
         chosen = int(np.argmax(rank))
         accepted = chosen > 0 and rank[chosen] > max(rank[0] + MARGIN, MIN_FITNESS)
@@ -87,12 +95,24 @@ class LangevinRefiner:
         weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
         weights /= weights.sum()
         return ScoreResult(
-            cam_from_objs=poses, weights=weights, fitness=fitness, accepted=bool(accepted),
-            pose_history=np.stack(history), score_history=np.stack(score_history),
-            registration=self._registration(features, model, registration, pose, poses, weights))
+            cam_from_objs=poses,
+            weights=weights,
+            fitness=fitness,
+            accepted=bool(accepted),
+            pose_history=np.stack(history),
+            score_history=np.stack(score_history),
+            registration=self._registration(features, model, registration, pose, poses, weights),
+        )
 
-    def _step(self, score: DepthScore, model: ObjectModel, poses: NDArray[np.float64], prior_pose: NDArray[np.float64],
-              width: float, rng: np.random.Generator | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _step(
+        self,
+        score: DepthScore,
+        model: ObjectModel,
+        poses: NDArray[np.float64],
+        prior_pose: NDArray[np.float64],
+        width: float,
+        rng: np.random.Generator | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """One Langevin step of all particles (without noise when rng is None), and the scores (N, 6)."""
         s, curvature, _ = score(poses, width)
         information = prior_information(model)
@@ -105,8 +125,14 @@ class LangevinRefiner:
             xi = xi + np.sqrt(2 * STEP * (1 - STEP / 2)) * (root @ noise)[..., 0]
         return moved(model, poses, xi), s
 
-    def _polish(self, score: DepthScore, model: ObjectModel, poses: NDArray[np.float64], registration: Registration,
-                sensor: float) -> NDArray[np.float64]:
+    def _polish(
+        self,
+        score: DepthScore,
+        model: ObjectModel,
+        poses: NDArray[np.float64],
+        registration: Registration,
+        sensor: float,
+    ) -> NDArray[np.float64]:
         score.render(poses)
         for _ in range(POLISH_STEPS):
             poses, _ = self._step(score, model, poses, registration.cam_from_obj, 1.5 * sensor, None)
@@ -122,13 +148,20 @@ class LangevinRefiner:
         return np.stack(out)
 
     def _fitness(self, features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Depth inliers minus free-space violations, plus colour agreement of coloured meshes; higher is better, (N,)."""
+        """Depth inliers minus free-space violations plus colour agreement of coloured meshes, (N,); more is better."""
         tau = max(0.004, 0.03 * model.diameter)
         table = compare(features, model, poses, side=56, tau=tau, contour=False)
         return geometric_scores(table) + 0.3 * np.nan_to_num(table[:, ZNCC])
 
-    def _registration(self, features: FrameFeatures, model: ObjectModel, given: Registration, pose: NDArray[np.float64],
-                      poses: NDArray[np.float64], weights: NDArray[np.float64]) -> Registration:
+    def _registration(
+        self,
+        features: FrameFeatures,
+        model: ObjectModel,
+        given: Registration,
+        pose: NDArray[np.float64],
+        poses: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> Registration:
         """The registration with the chosen pose and the particles' covariance around it."""
         center = center_of(model, pose[None])[0]
         offsets = tangent(model, pose, poses)
@@ -140,9 +173,14 @@ class LangevinRefiner:
         spread += np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
         covariance = left_covariance(spread, center)
         table = compare(features, model, pose[None])
-        return Registration(object_name=given.object_name, stamp_ns=given.stamp_ns, cam_from_obj=pose,
-                            covariance=0.5 * (covariance + covariance.T), probability=given.probability,
-                            evidence=to_evidence(table[0]))
+        return Registration(
+            object_name=given.object_name,
+            stamp_ns=given.stamp_ns,
+            cam_from_obj=pose,
+            covariance=0.5 * (covariance + covariance.T),
+            probability=given.probability,
+            evidence=to_evidence(table[0]),
+        )
 
 
 def prior_information(model: ObjectModel) -> NDArray[np.float64]:

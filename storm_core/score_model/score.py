@@ -1,4 +1,4 @@
-"""Score of poses under noise: gradient and Gauss-Newton curvature of a depth log-likelihood whose width is the noise level.
+"""Score of poses under noise: gradient and curvature of a depth log-likelihood whose width is the noise level.
 
 log p(depth | pose) = sum over visible points of -rho(e / s) with point-to-plane error e, Tukey's rho and s the sensor
 noise widened by the noise level: wide kernels see far, narrow ones see exactly. The points are the z-buffered visible
@@ -27,7 +27,7 @@ CORRELATION = 6.0
 
 
 @njit(cache=True, parallel=True)
-def visible_kernel(vertices, faces, center, diameter, poses, cam, side, max_points):  # noqa: ANN001, PLR0913
+def visible_kernel(vertices, faces, center, diameter, poses, cam, side, max_points):
     """Visible points (N, max_points, 3) and normals in the object frame, and their numbers (N,), of poses (N, 4, 4)."""
     n = poses.shape[0]
     points, normals = np.zeros((n, max_points, 3)), np.zeros((n, max_points, 3))
@@ -50,7 +50,7 @@ def visible_kernel(vertices, faces, center, diameter, poses, cam, side, max_poin
 
 
 @njit(cache=True, parallel=True)
-def score_kernel(points, normals, numbers, poses, center, cam, depth_image, width, scores, curvature, log_likelihood):  # noqa: ANN001, PLR0913, PLR0915
+def score_kernel(points, normals, numbers, poses, center, cam, depth_image, width, scores, curvature, log_likelihood):
     """Fill scores (N, 6), curvature (N, 6, 6) and log_likelihood (N,) for poses (N, 4, 4); width: kernel width [m].
 
     Increments are left, at the object centre: score = d log p / d xi.
@@ -115,8 +115,9 @@ class DepthScore:
     def render(self, cam_from_objs: NDArray[np.float64]) -> None:
         """Find the visible points of poses (N, 4, 4) anew."""
         m = self._model
-        self._visible = visible_kernel(m.vertices, m.faces, m.center, m.diameter, cam_from_objs,
-                                       self._frame.camera.vector, SIDE, POINTS)
+        self._visible = visible_kernel(
+            m.vertices, m.faces, m.center, m.diameter, cam_from_objs, self._frame.camera.vector, SIDE, POINTS
+        )
 
     def __call__(
         self, cam_from_objs: NDArray[np.float64], width: float
@@ -124,6 +125,15 @@ class DepthScore:
         """Scores (N, 6), curvatures (N, 6, 6), log-likelihoods (N,) of poses (N, 4, 4), in the order last rendered."""
         n = len(cam_from_objs)
         scores, curvature, log_likelihood = np.zeros((n, 6)), np.zeros((n, 6, 6)), np.zeros(n)
-        score_kernel(*self._visible, cam_from_objs, self._model.center, self._frame.camera.vector, self._frame.depth,
-                     width, scores, curvature, log_likelihood)
+        score_kernel(
+            *self._visible,
+            cam_from_objs,
+            self._model.center,
+            self._frame.camera.vector,
+            self._frame.depth,
+            width,
+            scores,
+            curvature,
+            log_likelihood,
+        )
         return scores, curvature, log_likelihood

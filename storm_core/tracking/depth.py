@@ -12,7 +12,7 @@ INLIER, OCCLUDED, BEHIND, MISSING, OUTSIDE, SQUARES, WEIGHTS, SIZE = range(8)
 
 
 @njit(cache=True)
-def depth_kernel(pose, cam, pivot, points, normals, depth_image, sigma, gate, tau, hessian, gradient):  # noqa: ANN001, PLR0913, PLR0915
+def depth_kernel(pose, cam, pivot, points, normals, depth_image, sigma, gate, tau, hessian, gradient):
     """Add the points' Gauss-Newton terms to hessian (6, 6), gradient (6,); returns counts (SIZE,).
 
     Residual: e = n . (measured - model) [m], increments act at the point `pivot`. Measurements more than `gate` away
@@ -77,8 +77,28 @@ def measurement_sigma(z: float) -> float:
     return 0.0015 + 0.003 * z * z
 
 
-def add_depth(frame: Frame, view: SparseView, pose: NDArray[np.float64], pivot: NDArray[np.float64], sigma: float,
-              gate: float, tau: float, hessian: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+def add_depth(
+    frame: Frame,
+    view: SparseView,
+    pose: NDArray[np.float64],
+    pivot: NDArray[np.float64],
+    sigma: float,
+    gate: float,
+    tau: float,
+    hessian: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """Add the depth terms of a view at a pose (4, 4) in place; returns the counts, see `depth_kernel`."""
-    return depth_kernel(pose, frame.camera.vector, pivot, view.surface_points, view.surface_normals, frame.depth, sigma,
-                        gate, tau, hessian, gradient)
+    return depth_kernel(
+        pose,
+        frame.camera.vector,
+        pivot,
+        view.surface_points,
+        view.surface_normals,
+        frame.depth,
+        sigma,
+        gate,
+        tau,
+        hessian,
+        gradient,
+    )

@@ -18,13 +18,13 @@ PRIOR_COUNT = 2e-5
 
 
 @njit(cache=True)
-def color_bin(rgb, y, x):  # noqa: ANN001
+def color_bin(rgb, y, x):
     """Histogram bin of one pixel of an (H, W, 3) uint8 image."""
     return ((rgb[y, x, 0] >> 4) << 8) | ((rgb[y, x, 1] >> 4) << 4) | (rgb[y, x, 2] >> 4)
 
 
 @njit(cache=True)
-def count_kernel(rgb, depth_image, rendered, crop, tolerance):  # noqa: ANN001
+def count_kernel(rgb, depth_image, rendered, crop, tolerance):
     """Counts of the 4096 colours on the object and around it, (2, 4096).
 
     Foreground: silhouette pixels, two px inside, whose depth agrees within `tolerance` [m] (or that have no depth).
@@ -40,8 +40,12 @@ def count_kernel(rgb, depth_image, rendered, crop, tolerance):  # noqa: ANN001
             if x < 0 or y < 0 or x >= w or y >= h:
                 continue
             here = rendered[v, u] > 0
-            if (here != (rendered[v - margin, u] > 0) or here != (rendered[v + margin, u] > 0)
-                    or here != (rendered[v, u - margin] > 0) or here != (rendered[v, u + margin] > 0)):
+            if (
+                here != (rendered[v - margin, u] > 0)
+                or here != (rendered[v + margin, u] > 0)
+                or here != (rendered[v, u - margin] > 0)
+                or here != (rendered[v, u + margin] > 0)
+            ):
                 continue
             z = depth_image[y, x]
             if here and z > 0 and abs(z - rendered[v, u]) > tolerance:

@@ -32,8 +32,9 @@ class Velocity:
         return Velocity(self.linear * factor, self.angular * factor)
 
 
-def predict(cam_from_obj: NDArray[np.float64], center_obj: NDArray[np.float64], velocity: Velocity,
-            dt: float) -> NDArray[np.float64]:
+def predict(
+    cam_from_obj: NDArray[np.float64], center_obj: NDArray[np.float64], velocity: Velocity, dt: float
+) -> NDArray[np.float64]:
     """The pose (4, 4) after dt [s] of damped constant velocity; center_obj (3,) is the point that moves straight."""
     step = DAMPING * min(max(dt, 0.0), MAX_STEP)
     turn = so3_exp(velocity.angular * step)
@@ -44,15 +45,22 @@ def predict(cam_from_obj: NDArray[np.float64], center_obj: NDArray[np.float64], 
     return out
 
 
-def observe(velocity: Velocity, before: NDArray[np.float64], after: NDArray[np.float64], center_obj: NDArray[np.float64],
-            dt: float) -> Velocity:
+def observe(
+    velocity: Velocity,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    center_obj: NDArray[np.float64],
+    dt: float,
+) -> Velocity:
     """The velocity after seeing the pose change from `before` to `after` (4, 4) in dt [s]."""
     if dt <= 0:
         return velocity
     shift = (after[:3, :3] - before[:3, :3]) @ center_obj + after[:3, 3] - before[:3, 3]
     turn = so3_log(after[:3, :3] @ before[:3, :3].T)
-    return Velocity(velocity.linear + BLEND * (shift / dt - velocity.linear),
-                    velocity.angular + BLEND * (turn / dt - velocity.angular))
+    return Velocity(
+        velocity.linear + BLEND * (shift / dt - velocity.linear),
+        velocity.angular + BLEND * (turn / dt - velocity.angular),
+    )
 
 
 def grown(covariance_at_center: NDArray[np.float64], dt: float, diameter: float) -> NDArray[np.float64]:

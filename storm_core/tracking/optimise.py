@@ -86,7 +86,9 @@ def tolerance(diameter: float) -> float:
     return max(0.006, 0.06 * diameter)
 
 
-def moved(cam_from_obj: NDArray[np.float64], pivot: NDArray[np.float64], xi: NDArray[np.float64]) -> NDArray[np.float64]:
+def moved(
+    cam_from_obj: NDArray[np.float64], pivot: NDArray[np.float64], xi: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The pose after a left increment xi = (shift [m], turn [rad]) about the camera-frame point `pivot`."""
     out = cam_from_obj.copy()
     apply_at(out, pivot, np.asarray(xi, float))
@@ -94,8 +96,13 @@ def moved(cam_from_obj: NDArray[np.float64], pivot: NDArray[np.float64], xi: NDA
 
 
 def normal_equations(
-    frame: Frame, model: ObjectModel, view: SparseView, pose: NDArray[np.float64], posterior: NDArray[np.float32],
-    scale: int, gate: float,
+    frame: Frame,
+    model: ObjectModel,
+    view: SparseView,
+    pose: NDArray[np.float64],
+    posterior: NDArray[np.float32],
+    scale: int,
+    gate: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
     """Hessian (6, 6), gradient (6,), line table, depth counts and weighted region cost of one pose.
 
@@ -106,10 +113,12 @@ def normal_equations(
     d = model.diameter
     pivot = center_of(model, pose)
     table, geometry = region.measure_lines(frame, view, pose, posterior, scale, occlusion_gap(d), 0.35 * d)
-    cost, _ = region.accumulate_kernel(table, geometry, frame.camera.vector, pivot, region.SIGMA_FLOOR * scale, hessian,
-                                       gradient)
-    counts = depth_modality.add_depth(frame, view, pose, pivot, depth_modality.measurement_sigma(pivot[2]), gate,
-                                      tolerance(d), hessian, gradient)
+    cost, _ = region.accumulate_kernel(
+        table, geometry, frame.camera.vector, pivot, region.SIGMA_FLOOR * scale, hessian, gradient
+    )
+    counts = depth_modality.add_depth(
+        frame, view, pose, pivot, depth_modality.measurement_sigma(pivot[2]), gate, tolerance(d), hessian, gradient
+    )
     return hessian, gradient, table, counts, cost
 
 
@@ -118,12 +127,20 @@ def occlusion_gap(diameter: float) -> float:
     return float(np.clip(0.15 * diameter, 0.012, 0.03))
 
 
-def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterior: NDArray[np.float32], iterations: int,
-          key: texture.KeyFrame | None = None, gates: tuple[float, float] = (0.35, 0.08)) -> Fit:
+def align(
+    frame: Frame,
+    model: ObjectModel,
+    start: NDArray[np.float64],
+    posterior: NDArray[np.float32],
+    iterations: int,
+    key: texture.KeyFrame | None = None,
+    gates: tuple[float, float] = (0.35, 0.08),
+) -> Fit:
     """The pose near `start` (4, 4) that explains contour and depth best.
 
     Args:
-      key: remembered texture, used once contour and depth are nearly aligned. gates: first and last depth gate [diameters].
+      key: remembered texture, used once contour and depth are nearly aligned.
+      gates: first and last depth gate [diameters].
     """
     pose = np.array(start, np.float64, order="C")
     d = model.diameter
@@ -147,24 +164,41 @@ def align(frame: Frame, model: ObjectModel, start: NDArray[np.float64], posterio
     return assess(frame, model, view, pose, posterior, key)
 
 
-def assess(frame: Frame, model: ObjectModel, view: SparseView, pose: NDArray[np.float64],
-           posterior: NDArray[np.float32], key: texture.KeyFrame | None = None) -> Fit:
+def assess(
+    frame: Frame,
+    model: ObjectModel,
+    view: SparseView,
+    pose: NDArray[np.float64],
+    posterior: NDArray[np.float32],
+    key: texture.KeyFrame | None = None,
+) -> Fit:
     """How well a pose fits, without moving it."""
-    hessian, _, table, counts, cost = normal_equations(frame, model, view, pose, posterior, 2,
-                                                       max(0.08 * model.diameter, 0.006))
+    hessian, _, table, counts, cost = normal_equations(
+        frame, model, view, pose, posterior, 2, max(0.08 * model.diameter, 0.006)
+    )
     if key is not None:
-        texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(model.diameter), hessian, np.zeros(6))
+        texture.add_texture(
+            frame, key, pose, center_of(model, pose), 2 * tolerance(model.diameter), hessian, np.zeros(6)
+        )
     seen = counts[depth_modality.INLIER] + counts[depth_modality.OCCLUDED] + counts[depth_modality.BEHIND]
     used = table[:, region.USED] > 0
     lines, hidden = int(used.sum()), int(table[:, region.OCCLUDED].sum())
     variance = (cost + counts[depth_modality.SQUARES]) / max(lines + counts[depth_modality.WEIGHTS], 1.0)
     share = 1.0 / max(seen, 1.0)
     return Fit(
-        cam_from_obj=pose, view=view, information=hessian, inlier=counts[depth_modality.INLIER] * share,
-        occluded=counts[depth_modality.OCCLUDED] * share, behind=counts[depth_modality.BEHIND] * share,
-        measured=seen / max(seen + counts[depth_modality.MISSING], 1.0), points=int(counts[depth_modality.INLIER]),
-        lines=lines, occluded_lines=hidden / max(lines + hidden, 1),
-        contrast=float(table[used, region.CONTRAST].mean()) if lines else 0.0, variance=float(variance))
+        cam_from_obj=pose,
+        view=view,
+        information=hessian,
+        inlier=counts[depth_modality.INLIER] * share,
+        occluded=counts[depth_modality.OCCLUDED] * share,
+        behind=counts[depth_modality.BEHIND] * share,
+        measured=seen / max(seen + counts[depth_modality.MISSING], 1.0),
+        points=int(counts[depth_modality.INLIER]),
+        lines=lines,
+        occluded_lines=hidden / max(lines + hidden, 1),
+        contrast=float(table[used, region.CONTRAST].mean()) if lines else 0.0,
+        variance=float(variance),
+    )
 
 
 def diagonal_information(shift: float, turn: float) -> NDArray[np.float64]:

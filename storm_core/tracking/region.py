@@ -1,9 +1,9 @@
 """Region modality: correspondence lines across the silhouette, smoothed-step posteriors of the contour distance.
 
-After the region trackers SRT3D and ICG (Stoiber et al.): along each line, pixels vote for object or background by colour;
-the probability that the contour lies at distance d from its predicted place is the product over the line's segments of
-h_f(r - d) p_f + h_b(r - d) p_b, with smoothed steps h that leave room for wrong colours. Its mean and variance make one
-Gauss-Newton residual per line.
+After the region trackers SRT3D and ICG (Stoiber et al.): along each line, pixels vote for object or background by
+colour; the probability that the contour lies at distance d from its predicted place is the product over the line's
+segments of h_f(r - d) p_f + h_b(r - d) p_b, with smoothed steps h that leave room for wrong colours. Its mean and
+variance make one Gauss-Newton residual per line.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ SEGMENTS = FUNCTION_LENGTH + DISTANCE_COUNT - 1
 
 AMPLITUDE, SLOPE = 0.43, 0.5
 SIGMA_FLOOR = 1.0
-"""Standard deviation of a line's contour distance [segments] however sharp its posterior: blur, mesh and calibration errors."""
+"""Standard deviation of a line's contour distance [segments] however sharp its posterior: blur, mesh, calibration."""
 
 # Columns of the table of lines.
 DISTANCE, VARIANCE, USED, OCCLUDED, CONTRAST, COLUMNS = range(6)
@@ -37,7 +37,7 @@ STEP = step_table()
 
 
 @njit(cache=True)
-def nearest_around(depth_image, x, y, reach):  # noqa: ANN001
+def nearest_around(depth_image, x, y, reach):
     """Smallest measured depth of a plus-shaped neighbourhood [m]; 0 = none measured."""
     h, w = depth_image.shape
     best = 0.0
@@ -53,7 +53,7 @@ def nearest_around(depth_image, x, y, reach):  # noqa: ANN001
 
 
 @njit(cache=True)
-def line_posterior(likelihood, step, out):  # noqa: ANN001
+def line_posterior(likelihood, step, out):
     """Mean and variance of the contour distance [segments] from foreground probabilities (SEGMENTS,) into out[0:2]."""
     count = step.shape[1]
     total, mean, square = 0.0, 0.0, 0.0
@@ -71,7 +71,7 @@ def line_posterior(likelihood, step, out):  # noqa: ANN001
 
 
 @njit(cache=True)
-def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, posterior, step, scale, gap, behind):  # noqa: ANN001, PLR0913, PLR0915
+def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, posterior, step, scale, gap, behind):
     """Table (L, COLUMNS) of line measurements at a pose, and geometry (L, 7): image point, image normal, camera point.
 
     scale: segment length [px]. gap: a measurement this much in front of the contour occludes the line [m].
@@ -100,7 +100,9 @@ def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, pos
         # The line must have room for both colours, or neighbouring parts of the silhouette answer instead.
         if inner[i] < max(3.0, 2.5 * scale) or outer[i] < max(3.0, 2.5 * scale):
             continue
-        near = nearest_around(depth_image, int(np.floor(q[0] - 2 * q[2] + 0.5)), int(np.floor(q[1] - 2 * q[3] + 0.5)), 3)
+        near = nearest_around(
+            depth_image, int(np.floor(q[0] - 2 * q[2] + 0.5)), int(np.floor(q[1] - 2 * q[3] + 0.5)), 3
+        )
         if near > 0 and near < z - gap:
             table[i, OCCLUDED] = 1.0
             continue
@@ -136,7 +138,7 @@ def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, pos
 
 
 @njit(cache=True)
-def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):  # noqa: ANN001, PLR0913
+def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):
     """Add the lines' Gauss-Newton terms to hessian (6, 6), gradient (6,); increments act at the point `pivot`.
 
     Residual of a line: its contour distance d [px]; prediction: n . (d image point / d xi) xi.
@@ -165,8 +167,28 @@ def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):  #
     return cost, used
 
 
-def measure_lines(frame: Frame, view: SparseView, pose: NDArray[np.float64], posterior: NDArray[np.float32], scale: int,
-                  gap: float, behind: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measure_lines(
+    frame: Frame,
+    view: SparseView,
+    pose: NDArray[np.float64],
+    posterior: NDArray[np.float32],
+    scale: int,
+    gap: float,
+    behind: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Line table and geometry of a view at a pose (4, 4); see `lines_kernel`."""
-    return lines_kernel(pose, frame.camera.vector, view.contour_points, view.contour_normals, view.inner_runs,
-                        view.outer_runs, frame.rgb, frame.depth, posterior, STEP, scale, gap, behind)
+    return lines_kernel(
+        pose,
+        frame.camera.vector,
+        view.contour_points,
+        view.contour_normals,
+        view.inner_runs,
+        view.outer_runs,
+        frame.rgb,
+        frame.depth,
+        posterior,
+        STEP,
+        scale,
+        gap,
+        behind,
+    )

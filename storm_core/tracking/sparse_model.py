@@ -30,8 +30,8 @@ class SparseView:
 
     Attributes:
       contour_points: (L, 3) silhouette points [m], object frame.
-      contour_normals: (L, 3) outward unit normals of the silhouette, parallel to the image plane of the view, object frame.
-      inner_runs, outer_runs: (L,) distance [px] over which the silhouette continues inwards and the background outwards.
+      contour_normals: (L, 3) outward unit normals of the silhouette, in the image plane of the view, object frame.
+      inner_runs, outer_runs: (L,) distance [px] over which the silhouette goes on inwards, the background outwards.
       surface_points, surface_normals: (P, 3) visible surface points [m] and unit normals, object frame.
       inside: share of the silhouette inside the image.
       crop: (7,) crop camera, see `crop_camera`. depth: (side, side) rendered depth [m], 0 = background.
@@ -49,20 +49,20 @@ class SparseView:
 
 
 @njit(cache=True)
-def _to_object(pose, x, y, z, out):  # noqa: ANN001
+def _to_object(pose, x, y, z, out):
     dx, dy, dz = x - pose[0, 3], y - pose[1, 3], z - pose[2, 3]
     for i in range(3):
         out[i] = pose[0, i] * dx + pose[1, i] * dy + pose[2, i] * dz
 
 
 @njit(cache=True)
-def _turn_to_object(pose, x, y, z, out):  # noqa: ANN001
+def _turn_to_object(pose, x, y, z, out):
     for i in range(3):
         out[i] = pose[0, i] * x + pose[1, i] * y + pose[2, i] * z
 
 
 @njit(cache=True)
-def _smoothed(mask, radius):  # noqa: ANN001
+def _smoothed(mask, radius):
     """Mask as float, averaged over a (2 radius + 1)^2 box (two passes)."""
     h, w = mask.shape
     rows = np.zeros((h, w))
@@ -84,8 +84,8 @@ def _smoothed(mask, radius):  # noqa: ANN001
 
 
 @njit(cache=True)
-def _run(mask, u, v, gx, gy, inside, reach):  # noqa: ANN001, PLR0913
-    """Steps from (u, v) along (gx, gy) until the mask stops being `inside`, at most `reach`; the crop border is free."""
+def _run(mask, u, v, gx, gy, inside, reach):
+    """Steps from (u, v) along (gx, gy) until the mask stops being `inside`, at most `reach`; no mask beyond the crop."""
     h, w = mask.shape
     for k in range(1, reach):
         x, y = int(np.floor(u + gx * k + 0.5)), int(np.floor(v + gy * k + 0.5))
@@ -97,8 +97,8 @@ def _run(mask, u, v, gx, gy, inside, reach):  # noqa: ANN001, PLR0913
 
 
 @njit(cache=True)
-def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points, normals):  # noqa: ANN001, PLR0913
-    """Fill points and normals (object frame) of every stride-th rendered pixel that is not edge-on; returns their number.
+def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points, normals):
+    """Fill points and normals (object frame) of every stride-th pixel that is not edge-on; returns their number.
 
     A regular grid of the crop, so that the sample does not depend on a scan order.
     """
@@ -110,8 +110,16 @@ def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points
             if f < 0 or n >= points.shape[0]:
                 continue
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
-            e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+            e1x, e1y, e1z = (
+                vertices[b, 0] - vertices[a, 0],
+                vertices[b, 1] - vertices[a, 1],
+                vertices[b, 2] - vertices[a, 2],
+            )
+            e2x, e2y, e2z = (
+                vertices[c, 0] - vertices[a, 0],
+                vertices[c, 1] - vertices[a, 1],
+                vertices[c, 2] - vertices[a, 2],
+            )
             nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
             length = np.sqrt(nx * nx + ny * ny + nz * nz)
             if length == 0:
@@ -134,7 +142,7 @@ def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points
 
 
 @njit(cache=True)
-def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, side, max_lines, max_points):  # noqa: ANN001, PLR0913, PLR0915
+def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, side, max_lines, max_points):
     """See `SparseView`; returns its arrays in order."""
     crop = crop_camera(pose, center, diameter, cam, side)
     inv = np.zeros((side, side), np.float32)
@@ -173,10 +181,16 @@ def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, 
     for i in range(n_lines):
         k = int((i + 0.5) * n_edge / n_lines)
         u, v = edge[k, 0], edge[k, 1]
-        gx = soft[v, u - 1] - soft[v, u + 1] + 0.5 * (soft[v - 1, u - 1] + soft[v + 1, u - 1] - soft[v - 1, u + 1]
-                                                      - soft[v + 1, u + 1])
-        gy = soft[v - 1, u] - soft[v + 1, u] + 0.5 * (soft[v - 1, u - 1] + soft[v - 1, u + 1] - soft[v + 1, u - 1]
-                                                      - soft[v + 1, u + 1])
+        gx = (
+            soft[v, u - 1]
+            - soft[v, u + 1]
+            + 0.5 * (soft[v - 1, u - 1] + soft[v + 1, u - 1] - soft[v - 1, u + 1] - soft[v + 1, u + 1])
+        )
+        gy = (
+            soft[v - 1, u]
+            - soft[v + 1, u]
+            + 0.5 * (soft[v - 1, u - 1] + soft[v - 1, u + 1] - soft[v + 1, u - 1] - soft[v + 1, u + 1])
+        )
         length = np.sqrt(gx * gx + gy * gy)
         if length < 1e-6:
             continue
@@ -205,7 +219,26 @@ def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera:
     z = float(cam_from_obj[2, :3] @ model.center + cam_from_obj[2, 3])
     side = int(np.clip(1.15 * model.diameter * camera.fx / max(z, 0.02), MIN_SIDE, MAX_SIDE))
     points, normals, inner, outer, surface, surface_normals, inside, crop, depth = extract_kernel(
-        model.vertices, model.faces, model.center, model.diameter, np.ascontiguousarray(cam_from_obj), camera.vector,
-        camera.width, camera.height, side, MAX_LINES, MAX_POINTS)
-    return SparseView(contour_points=points, contour_normals=normals, inner_runs=inner, outer_runs=outer,
-                      surface_points=surface, surface_normals=surface_normals, inside=float(inside), crop=crop, depth=depth)
+        model.vertices,
+        model.faces,
+        model.center,
+        model.diameter,
+        np.ascontiguousarray(cam_from_obj),
+        camera.vector,
+        camera.width,
+        camera.height,
+        side,
+        MAX_LINES,
+        MAX_POINTS,
+    )
+    return SparseView(
+        contour_points=points,
+        contour_normals=normals,
+        inner_runs=inner,
+        outer_runs=outer,
+        surface_points=surface,
+        surface_normals=surface_normals,
+        inside=float(inside),
+        crop=crop,
+        depth=depth,
+    )

@@ -1,8 +1,8 @@
 """Texture modality: brightness of surface points remembered from a key frame, aligned with the image in between.
 
-Contour and depth cannot see a can turn about its axis or a plate slide in its plane; its print can. The brightness comes
-from the camera's own picture, not from the mesh's colours, so that lighting and missing textures do no harm; gain and
-offset are fitted in every iteration.
+Contour and depth cannot see a can turn about its axis or a plate slide in its plane; its print can. The brightness
+comes from the camera's own picture, not from the mesh's colours, so that lighting and missing textures do no harm;
+gain and offset are fitted in every iteration.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def brightness_image(frame: Frame) -> NDArray[np.uint8]:
 
 
 @njit(cache=True, inline="always")
-def _sample(image, u, v):  # noqa: ANN001
+def _sample(image, u, v):
     """Bilinear value at (u, v), which must lie inside."""
     x, y = int(u), int(v)
     a, b = u - x, v - y
@@ -75,10 +75,10 @@ def _sample(image, u, v):  # noqa: ANN001
 
 
 @njit(cache=True)
-def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):  # noqa: ANN001, PLR0913
+def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):
     """(P, 7): seen (0 or 1), brightness, its gradient in u and v [1/px], and camera point of points at a pose.
 
-    Hidden points, points turned away and points whose measured depth disagrees by more than `tolerance` [m] are not seen.
+    Points turned away and points whose measured depth disagrees by more than `tolerance` [m] are not seen.
     """
     n = points.shape[0]
     h, w = image.shape
@@ -109,7 +109,7 @@ def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):  # n
 
 
 @njit(cache=True)
-def texture_kernel(seen, reference, cam, pivot, floor, share, hessian, gradient):  # noqa: ANN001, PLR0913
+def texture_kernel(seen, reference, cam, pivot, floor, share, hessian, gradient):
     """Add the brightness terms to hessian (6, 6), gradient (6,); increments act at `pivot`. Returns points used.
 
     seen: table of `look_kernel`. Residual: gain * reference + offset - brightness.
@@ -158,21 +158,46 @@ def texture_kernel(seen, reference, cam, pivot, floor, share, hessian, gradient)
     return used
 
 
-def make_key_frame(frame: Frame, view: SparseView, cam_from_obj: NDArray[np.float64], tolerance: float) -> KeyFrame | None:
+def make_key_frame(
+    frame: Frame, view: SparseView, cam_from_obj: NDArray[np.float64], tolerance: float
+) -> KeyFrame | None:
     """Remember the view's surface points at a pose; None when too few have any texture or agree with depth."""
-    seen = look_kernel(view.surface_points, view.surface_normals, cam_from_obj, frame.camera.vector,
-                       brightness_image(frame), frame.depth, tolerance)
+    seen = look_kernel(
+        view.surface_points,
+        view.surface_normals,
+        cam_from_obj,
+        frame.camera.vector,
+        brightness_image(frame),
+        frame.depth,
+        tolerance,
+    )
     slope = np.hypot(seen[:, 2], seen[:, 3]) * seen[:, 0]
     chosen = np.flatnonzero(slope > MIN_GRADIENT)
     if len(chosen) < MIN_POINTS:
         return None
     chosen = chosen[np.argsort(-slope[chosen], kind="stable")[:MAX_POINTS]]
-    return KeyFrame(points=view.surface_points[chosen], normals=view.surface_normals[chosen], brightness=seen[chosen, 1],
-                    cam_from_obj=cam_from_obj.copy(), sharpness=float(slope[chosen].mean()))
+    return KeyFrame(
+        points=view.surface_points[chosen],
+        normals=view.surface_normals[chosen],
+        brightness=seen[chosen, 1],
+        cam_from_obj=cam_from_obj.copy(),
+        sharpness=float(slope[chosen].mean()),
+    )
 
 
-def add_texture(frame: Frame, key: KeyFrame, pose: NDArray[np.float64], pivot: NDArray[np.float64], tolerance: float,
-                hessian: NDArray[np.float64], gradient: NDArray[np.float64]) -> int:
+def add_texture(
+    frame: Frame,
+    key: KeyFrame,
+    pose: NDArray[np.float64],
+    pivot: NDArray[np.float64],
+    tolerance: float,
+    hessian: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+) -> int:
     """Add the brightness terms of a pose (4, 4) in place; returns the number of points used."""
-    seen = look_kernel(key.points, key.normals, pose, frame.camera.vector, brightness_image(frame), frame.depth, tolerance)
-    return texture_kernel(seen, key.brightness, frame.camera.vector, pivot, SIGMA_FLOOR, CORRELATED_POINTS, hessian, gradient)
+    seen = look_kernel(
+        key.points, key.normals, pose, frame.camera.vector, brightness_image(frame), frame.depth, tolerance
+    )
+    return texture_kernel(
+        seen, key.brightness, frame.camera.vector, pivot, SIGMA_FLOOR, CORRELATED_POINTS, hessian, gradient
+    )

@@ -80,9 +80,15 @@ class RegionDepthTracker:
         colors = ColorModel(count(frame, view, tolerance(model.diameter)))
         fit = assess(frame, model, view, pose, colors.posterior)
         center = center_of(model, pose)
-        state = _State(model=model, cam_from_obj=pose, covariance=left_covariance(registration.covariance, -center),
-                       stamp_ns=registration.stamp_ns, colors=colors, quality=fit.quality,
-                       key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)))
+        state = _State(
+            model=model,
+            cam_from_obj=pose,
+            covariance=left_covariance(registration.covariance, -center),
+            stamp_ns=registration.stamp_ns,
+            colors=colors,
+            quality=fit.quality,
+            key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)),
+        )
         state.history.append((registration.stamp_ns, pose))
         self._states[name] = state
 
@@ -129,16 +135,23 @@ class RegionDepthTracker:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
         fit = self._best_fit(frame, state, predicted)
         if fit.view.inside < MIN_INSIDE:
-            return self._failure(name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image")
+            return self._failure(
+                name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image"
+            )
         innovation = self._innovation(model, predicted, fit.cam_from_obj)
         believable = innovation <= self._config.max_innovation
         # A fit that ran away says nothing about the place where the object was last seen; the prediction does.
-        there = fit if believable else assess(frame, model, rendered_view(model, predicted, frame.camera), predicted,
-                                              state.colors.posterior)
+        there = (
+            fit
+            if believable
+            else assess(frame, model, rendered_view(model, predicted, frame.camera), predicted, state.colors.posterior)
+        )
         contradicted = there.measured > 0.2 and there.behind > 0.5 and there.inlier < 0.3
         state.contradicted = state.contradicted + 1 if contradicted else 0
         if state.contradicted >= MAX_CONTRADICTED:
-            return self._failure(name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it")
+            return self._failure(
+                name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it"
+            )
         if contradicted or not believable or not self._corrected(fit):
             return self._coast(frame, state, predicted, dt, innovation)
         self._accept(frame, state, fit, dt)
@@ -157,13 +170,15 @@ class RegionDepthTracker:
         for k in np.argsort(rough)[::-1][:3]:
             other = align(frame, model, starts[k], posterior, n, state.key)
             believable = self._innovation(model, predicted, other.cam_from_obj) <= limit
-            if believable and (other.quality > fit.quality + 0.03
-                               or self._innovation(model, predicted, fit.cam_from_obj) > limit):
+            if believable and (
+                other.quality > fit.quality + 0.03 or self._innovation(model, predicted, fit.cam_from_obj) > limit
+            ):
                 fit = other
         return fit
 
-    def _fan(self, model: ObjectModel, previous: NDArray[np.float64],
-             predicted: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def _fan(
+        self, model: ObjectModel, previous: NDArray[np.float64], predicted: NDArray[np.float64]
+    ) -> list[NDArray[np.float64]]:
         """Starts around the prediction and the previous pose."""
         starts = [previous]
         for base in (predicted, previous):
@@ -208,7 +223,9 @@ class RegionDepthTracker:
         if key is None or state.key is None or key.sharpness > SHARP_ENOUGH * state.key.sharpness:
             state.key = key
 
-    def _coast(self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float, innovation: float) -> Track:
+    def _coast(
+        self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float, innovation: float
+    ) -> Track:
         """Keep the prediction; slow down, so that a long occlusion does not carry the pose away."""
         state.velocity = state.velocity.damped(0.7)
         state.covariance = grown(state.covariance, max(dt, 0.0), state.model.diameter)
@@ -219,8 +236,14 @@ class RegionDepthTracker:
 
     def _result(self, frame: Frame, state: _State, innovation: float, *, coasting: bool) -> Track:
         covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
-        return Track(object_name=state.model.name, stamp_ns=frame.stamp_ns, cam_from_obj=state.cam_from_obj.copy(),
-                     covariance=0.5 * (covariance + covariance.T), innovation=innovation, coasting=coasting)
+        return Track(
+            object_name=state.model.name,
+            stamp_ns=frame.stamp_ns,
+            cam_from_obj=state.cam_from_obj.copy(),
+            covariance=0.5 * (covariance + covariance.T),
+            innovation=innovation,
+            coasting=coasting,
+        )
 
     def _failure(self, name: str, frame: Frame, reason: Reason, detail: str) -> TrackFailure:
         return TrackFailure(object_name=name, stamp_ns=frame.stamp_ns, reason=reason, detail=detail)

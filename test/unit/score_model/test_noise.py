@@ -37,7 +37,9 @@ def test_directions_are_isotropic_and_rotations_proper() -> None:
 
 
 def test_no_noise_is_the_identity() -> None:
-    np.testing.assert_array_equal(sample_rotations(3, 0.0, np.random.default_rng(0)), np.broadcast_to(np.eye(3), (3, 3, 3)))
+    np.testing.assert_array_equal(
+        sample_rotations(3, 0.0, np.random.default_rng(0)), np.broadcast_to(np.eye(3), (3, 3, 3))
+    )
 
 
 def test_perturbation_turns_about_the_object_centre() -> None:
@@ -45,5 +47,7 @@ def test_perturbation_turns_about_the_object_centre() -> None:
     pose[:3, 3] = [0.1, 0.2, 0.9]
     center = np.array([0.05, 0.0, -0.02])
     poses = perturbed(pose, center, 200, 0.0, 0.5, np.random.default_rng(0))
-    np.testing.assert_allclose(transform(poses, center[None])[:, 0], np.broadcast_to(pose[:3, 3] + center, (200, 3)), atol=1e-12)
+    np.testing.assert_allclose(
+        transform(poses, center[None])[:, 0], np.broadcast_to(pose[:3, 3] + center, (200, 3)), atol=1e-12
+    )
     assert angle_between(pose, poses).mean() > 0.3

@@ -50,8 +50,22 @@ def command(*arguments: object) -> int:
 
 def test_given_poses_are_refined_and_written(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, out = scene.parents[1], tmp_path / "results.npy"
-    assert command(scene, "--models", root / "models", "--init", root / "init.csv", "--out", out, "--json", tmp_path / "r.json",
-                   "--set", "score_model.particles=16") == 0
+    assert (
+        command(
+            scene,
+            "--models",
+            root / "models",
+            "--init",
+            root / "init.csv",
+            "--out",
+            out,
+            "--json",
+            tmp_path / "r.json",
+            "--set",
+            "score_model.particles=16",
+        )
+        == 0
+    )
     records = load_results(out)
     assert [r["image"] for r in records] == ["1/0", "1/1"]
     for record, truth in zip(records, POSES, strict=True):
@@ -70,14 +84,17 @@ def test_chosen_images_only(scene: Path, tmp_path: Path) -> None:
     assert [r["image"] for r in load_results(out)] == ["1/1"]
 
 
-def test_bad_requests_name_the_problem_and_write_nothing(scene: Path, tmp_path: Path,
-                                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_requests_name_the_problem_and_write_nothing(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = scene.parents[1]
     (tmp_path / "empty.csv").write_text("scene_id,im_id,obj_id,score,R,t,time\n")
     base = (scene, "--models", root / "models", "--out", tmp_path / "a.npy")
-    for extra, message in ((("--init", root / "init.csv", "--images", 7), "image 7 is not in"),
-                           (("--init", tmp_path / "empty.csv"), "no pose to refine"),
-                           (("--init", tmp_path / "none.csv"), "none.csv")):
+    for extra, message in (
+        (("--init", root / "init.csv", "--images", 7), "image 7 is not in"),
+        (("--init", tmp_path / "empty.csv"), "no pose to refine"),
+        (("--init", tmp_path / "none.csv"), "none.csv"),
+    ):
         assert command(*base, *extra) == 1
         assert message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["empty.csv"]

@@ -27,7 +27,9 @@ def frame() -> Frame:
 
 def error(pose: np.ndarray) -> float:
     """Mean vertex distance to the truth [m]."""
-    return float(np.linalg.norm(transform(pose, MODEL.eval_vertices) - transform(POSE, MODEL.eval_vertices), axis=1).mean())
+    return float(
+        np.linalg.norm(transform(pose, MODEL.eval_vertices) - transform(POSE, MODEL.eval_vertices), axis=1).mean()
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -20,11 +20,14 @@ def frame() -> Frame:
 
 def poses(count: int = 3) -> np.ndarray:
     rng = np.random.default_rng(2)
-    return np.stack([disturbed(POSE, rng.normal(0, 0.003, 3), rng.normal(0, 0.04, 3), MODEL.center) for _ in range(count)])
+    return np.stack(
+        [disturbed(POSE, rng.normal(0, 0.003, 3), rng.normal(0, 0.04, 3), MODEL.center) for _ in range(count)]
+    )
 
 
-def twin(frame: Frame, points: np.ndarray, normals: np.ndarray, pose: np.ndarray,
-         width: float) -> tuple[np.ndarray, np.ndarray, float]:
+def twin(
+    frame: Frame, points: np.ndarray, normals: np.ndarray, pose: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Score, curvature and log-likelihood of one pose in plain NumPy."""
     x, n = points @ pose[:3, :3].T + pose[:3, 3], normals @ pose[:3, :3].T
     u, v = np.floor(CAMERA.project(x) + 0.5).astype(int).T

@@ -1,4 +1,4 @@
-"""Rendered RGB-D frames of a procedural object with known poses: textured surface, textured background, sensor noise."""
+"""Rendered RGB-D frames of a procedural object with known poses: textured surface and background, sensor noise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,16 @@ def wedge(name: str = "wedge") -> ObjectModel:
     colors = np.clip(150 + 60 * hue + np.array([60, -20, -50]), 0, 255).astype(np.uint8)
     faces = np.concatenate(faces).astype(np.int32)
     diameter = float(np.linalg.norm(p[:, None] - p, axis=-1).max())
-    return ObjectModel(name=name, vertices=p.astype(np.float32), faces=faces, colors=colors, diameter=diameter,
-                       symmetries=np.eye(4)[None], eval_vertices=p.astype(float), sha256=name)
+    return ObjectModel(
+        name=name,
+        vertices=p.astype(np.float32),
+        faces=faces,
+        colors=colors,
+        diameter=diameter,
+        symmetries=np.eye(4)[None],
+        eval_vertices=p.astype(float),
+        sha256=name,
+    )
 
 
 def printed_can(name: str = "can") -> ObjectModel:
@@ -51,8 +59,16 @@ def printed_can(name: str = "can") -> ObjectModel:
     p = np.asarray(mesh.vertices)
     patch = (np.floor(np.arctan2(p[:, 1], p[:, 0]) * 5) + 13 * np.floor(p[:, 2] / 0.012)).astype(int)
     colors = np.random.default_rng(0).integers(60, 230, (997, 3))[patch % 997].astype(np.uint8)
-    return ObjectModel(name=name, vertices=p.astype(np.float32), faces=np.asarray(mesh.faces, np.int32), colors=colors,
-                       diameter=float(np.hypot(0.07, 0.1)), symmetries=np.eye(4)[None], eval_vertices=p, sha256=name)
+    return ObjectModel(
+        name=name,
+        vertices=p.astype(np.float32),
+        faces=np.asarray(mesh.faces, np.int32),
+        colors=colors,
+        diameter=float(np.hypot(0.07, 0.1)),
+        symmetries=np.eye(4)[None],
+        eval_vertices=p,
+        sha256=name,
+    )
 
 
 def background(rng: np.random.Generator, camera: PinholeCamera = CAMERA) -> NDArray[np.uint8]:
@@ -64,15 +80,25 @@ def background(rng: np.random.Generator, camera: PinholeCamera = CAMERA) -> NDAr
     return np.clip(soft * np.array([90, 140, 150]) + np.array([10, 40, 60]), 0, 255).astype(np.uint8)
 
 
-def observe(model: ObjectModel, cam_from_obj: NDArray[np.float64], stamp_ns: int, backdrop: NDArray[np.uint8],
-            rng: np.random.Generator, *, noise: float = 0.001, wall: float = 1.0, occluder: float = 0.0,
-            camera: PinholeCamera = CAMERA) -> Frame:
+def observe(
+    model: ObjectModel,
+    cam_from_obj: NDArray[np.float64],
+    stamp_ns: int,
+    backdrop: NDArray[np.uint8],
+    rng: np.random.Generator,
+    *,
+    noise: float = 0.001,
+    wall: float = 1.0,
+    occluder: float = 0.0,
+    camera: PinholeCamera = CAMERA,
+) -> Frame:
     """One RGB-D frame; noise: depth noise [m]; wall: distance of the background [m]; occluder: share of the image width
     covered from the left by a plate 0.3 m away."""
     import cv2
 
-    big = PinholeCamera(camera.width * 3, camera.height * 3, camera.fx * 3, camera.fy * 3, camera.cx * 3 + 1,
-                        camera.cy * 3 + 1)
+    big = PinholeCamera(
+        camera.width * 3, camera.height * 3, camera.fx * 3, camera.fy * 3, camera.cx * 3 + 1, camera.cy * 3 + 1
+    )
     fine = NumbaRenderer().render(model, cam_from_obj[None], big)
     rgb = cv2.resize(backdrop, (big.width, big.height), interpolation=cv2.INTER_NEAREST)
     rgb[fine.mask[0]] = fine.color[0][fine.mask[0]]
@@ -97,12 +123,19 @@ def swing(count: int, speed: float = 1.0) -> NDArray[np.float64]:
 
 
 def registered(name: str, pose: NDArray[np.float64], stamp_ns: int) -> Registration:
-    return Registration(object_name=name, stamp_ns=stamp_ns, cam_from_obj=pose, covariance=np.eye(6) * 1e-6,
-                        probability=1.0, evidence=Evidence())
+    return Registration(
+        object_name=name,
+        stamp_ns=stamp_ns,
+        cam_from_obj=pose,
+        covariance=np.eye(6) * 1e-6,
+        probability=1.0,
+        evidence=Evidence(),
+    )
 
 
-def disturbed(pose: NDArray[np.float64], shift: NDArray[np.float64], turn: NDArray[np.float64],
-              center: NDArray[np.float64]) -> NDArray[np.float64]:
+def disturbed(
+    pose: NDArray[np.float64], shift: NDArray[np.float64], turn: NDArray[np.float64], center: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The pose moved by a shift [m] and a turn [rad] about the object centre."""
     to_center = np.eye(4)
     to_center[:3, 3] = pose[:3, :3] @ center + pose[:3, 3]

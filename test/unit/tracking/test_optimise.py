@@ -85,8 +85,9 @@ def test_region_terms_are_the_derivative_of_the_projected_contour(frame: Frame, 
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * np.abs(gradient).max())
 
 
-def depth_twin(frame: Frame, view: SparseView, pose: np.ndarray, pivot: np.ndarray, sigma: float,
-               gate: float) -> tuple[np.ndarray, np.ndarray]:
+def depth_twin(
+    frame: Frame, view: SparseView, pose: np.ndarray, pivot: np.ndarray, sigma: float, gate: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Hessian and gradient of the depth modality in plain NumPy."""
     x, n = transform(pose, view.surface_points), view.surface_normals @ pose[:3, :3].T
     u, v = np.floor(CAMERA.project(x) + 0.5).astype(int).T
@@ -95,8 +96,12 @@ def depth_twin(frame: Frame, view: SparseView, pose: np.ndarray, pivot: np.ndarr
     measured = CAMERA.back_project(np.stack([u, v], 1), frame.depth[v, u])
     rays = CAMERA.back_project(np.stack([u, v], 1), np.ones(len(u)))
     e = np.sum(n * (measured - x), 1)
-    keep = ((frame.depth[v, u] > 0) & (np.abs(measured[:, 2] - x[:, 2]) <= gate) & (np.sum(n * rays, 1) <= -0.15)
-            & (np.abs(e) < gate))
+    keep = (
+        (frame.depth[v, u] > 0)
+        & (np.abs(measured[:, 2] - x[:, 2]) <= gate)
+        & (np.sum(n * rays, 1) <= -0.15)
+        & (np.abs(e) < gate)
+    )
     j = np.concatenate([n, np.cross(x - pivot, n)], 1)[keep]
     w = (1 - (e[keep] / gate) ** 2) ** 2 / sigma**2
     return (j * w[:, None]).T @ j, (j * (w * e[keep])[:, None]).sum(0)

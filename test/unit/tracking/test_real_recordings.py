@@ -45,9 +45,16 @@ def add(model: ObjectModel, a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(transform(a, vertices) - transform(b, vertices), axis=1).mean())
 
 
-@pytest.mark.parametrize(("name", "stride", "area"), [
-    ("visp_rbt", 1, 0.975), ("visp_rbt", 2, 0.975), ("visp_rbt", 4, 0.97), ("visp_castle_sim", 2, 0.985),
-    ("visp_castle_sim", 4, 0.985)])
+@pytest.mark.parametrize(
+    ("name", "stride", "area"),
+    [
+        ("visp_rbt", 1, 0.975),
+        ("visp_rbt", 2, 0.975),
+        ("visp_rbt", 4, 0.97),
+        ("visp_castle_sim", 2, 0.985),
+        ("visp_castle_sim", 4, 0.985),
+    ],
+)
 def test_real_objects_are_followed_through_blur_and_skipped_frames(name: str, stride: int, area: float) -> None:
     model, frames, poses, good = recording(name)
     tracker = RegionDepthTracker({model.name: model}, TrackingConfig())

@@ -36,7 +36,9 @@ def test_brightness_terms_are_the_derivative_of_the_image_at_the_moved_points() 
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
     # With reference = brightness + a slope of the numeric model, Gauss-Newton must find that very increment.
     wanted = np.array([2e-4, -1e-4, 1e-4, 0.002, 0.001, -0.003])
-    used = texture.texture_kernel(seen, seen[:, 1] + numeric @ wanted, CAMERA.vector, pivot, 4.0, 1.0, hessian, gradient)
+    used = texture.texture_kernel(
+        seen, seen[:, 1] + numeric @ wanted, CAMERA.vector, pivot, 4.0, 1.0, hessian, gradient
+    )
     assert used > 50
     found = np.linalg.solve(hessian + 1e-6 * np.diag(np.diag(hessian)), gradient)
     scale = np.array([1e-3] * 3 + [0.02] * 3)
@@ -46,11 +48,16 @@ def test_brightness_terms_are_the_derivative_of_the_image_at_the_moved_points() 
 def test_gain_and_offset_of_the_light_do_not_move_the_object() -> None:
     key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
     assert key is not None
-    seen = texture.look_kernel(key.points, key.normals, POSE, CAMERA.vector, texture.brightness_image(FRAME), FRAME.depth,
-                               TOLERANCE)
+    seen = texture.look_kernel(
+        key.points, key.normals, POSE, CAMERA.vector, texture.brightness_image(FRAME), FRAME.depth, TOLERANCE
+    )
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    assert texture.texture_kernel(seen, 0.7 * key.brightness + 30, CAMERA.vector, center_of(CAN, POSE), 4.0, 1.0, hessian,
-                                  gradient) > 50
+    assert (
+        texture.texture_kernel(
+            seen, 0.7 * key.brightness + 30, CAMERA.vector, center_of(CAN, POSE), 4.0, 1.0, hessian, gradient
+        )
+        > 50
+    )
     assert np.linalg.norm(np.linalg.solve(hessian + 1e-9 * np.eye(6) * np.trace(hessian), gradient)) < 1e-6
 
 
