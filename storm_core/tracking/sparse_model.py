@@ -85,7 +85,7 @@ def _smoothed(mask, radius):
 
 @njit(cache=True)
 def _run(mask, u, v, gx, gy, inside, reach):
-    """Steps from (u, v) along (gx, gy) until the mask stops being `inside`, at most `reach`; no mask beyond the crop."""
+    """Steps from (u, v) along (gx, gy) until the mask is no more `inside`, at most `reach`; no mask beyond the crop."""
     h, w = mask.shape
     for k in range(1, reach):
         x, y = int(np.floor(u + gx * k + 0.5)), int(np.floor(v + gy * k + 0.5))
