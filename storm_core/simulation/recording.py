@@ -66,8 +66,7 @@ class SimulatedRecording:
         self._scenario: Scenario = make_scenario(name, seed)
         self._seed, self._threads, self._oversample = seed, threads, oversample
         scene = self._scenario.scene
-        self._renderer = SceneRenderer(scene, self._scenario.camera, oversample=oversample)
-        self._coarse = SceneRenderer(scene, self._scenario.camera, oversample=1)
+        self._renderer = SceneRenderer(scene, self._scenario.camera)
         catalog = {b.model.name: i for i, b in enumerate(scene.bodies) if b.model.name in CATALOG}
         self._bodies = {name: catalog[name] for name in [*self.targets, *(n for n in catalog if n not in self.targets)]}
         self._depth_sensor, self._color_sensor = DepthSensor(), ColorSensor()
@@ -127,18 +126,21 @@ class SimulatedRecording:
         t = index / s.rate
         rng = np.random.default_rng([VERSION, self._seed, index])
         instants = self._exposure(t)
-        single = len(instants) == 1
-        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t), light=single)
-        if single:
-            light = view.light
-        else:
-            # Instants are at different places, so their mean smooths edges as oversampling does.
-            views = [self._coarse.view(s.path.at(i), self._world_from_bodies(i)).light for i in instants]
-            light = np.mean(views, axis=0, dtype=np.float32)
+        at_rest = len(instants) == 1
+        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t), oversample=self._oversample if at_rest else 0)
+        light = view.light if at_rest else self._blurred(instants)
         frame = Frame(rgb=self._color_sensor.expose(light, t, rng), depth=self._depth_sensor.measure(view.depth, s.camera, rng),
                       camera=s.camera, stamp_ns=self.stamp_ns(index))
         truth = {name: self._truth(body, view.body, view.cam_from_bodies) for name, body in self._bodies.items()}
         return SimulatedFrame(index=index, frame=frame, depth=view.depth, truth=truth)
+
+    def _blurred(self, instants: list[float]) -> NDArray[np.float32]:
+        """Mean light of several instants; they are at different places, which smooths edges as oversampling does."""
+        path = self._scenario.path
+        total = np.zeros((self.camera.height, self.camera.width, 3), np.float32)
+        for t in instants:
+            total += self._renderer.view(path.at(t), self._world_from_bodies(t), oversample=1).light
+        return total / np.float32(len(instants))
 
     def cam_from_obj(self, name: str, index: int) -> NDArray[np.float64]:
         """True pose of an object with ground truth, without rendering."""

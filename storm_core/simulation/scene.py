@@ -98,10 +98,10 @@ class _Geometry:
 
 
 class SceneRenderer:
-    """Views of one scene. Safe to call from several threads; `oversample` squared colour samples per pixel."""
+    """Views of one scene. Safe to call from several threads."""
 
-    def __init__(self, scene: Scene, camera: PinholeCamera, *, oversample: int = 2) -> None:
-        self._scene, self._camera, self._oversample = scene, camera, oversample
+    def __init__(self, scene: Scene, camera: PinholeCamera) -> None:
+        self._scene, self._camera = scene, camera
         self._mesh = _join(scene.bodies)
         self._origins = np.array([p.centre for p in scene.planes], float).reshape(-1, 3)
         self._axes = np.array([(p.right, p.down) for p in scene.planes], float).reshape(-1, 2, 3)
@@ -118,11 +118,13 @@ class SceneRenderer:
     def camera(self) -> PinholeCamera:
         return self._camera
 
-    def view(self, world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64], *, light: bool = True) -> View:
+    def view(self, world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64], *,
+             oversample: int = 2) -> View:
         """Render one view.
 
         Args:
           world_from_bodies: (B, 4, 4) poses of all bodies at this time.
+          oversample: colour samples per pixel and axis; 0 = no colour.
         """
         cam_from_bodies = inverse(world_from_cam) @ world_from_bodies
         drawn = self._raster(self._camera, world_from_cam, cam_from_bodies)
@@ -131,10 +133,10 @@ class SceneRenderer:
         depth = np.where(hit, 1.0 / np.where(hit, inv_depth, 1.0), 0.0).astype(np.float32)
         body = np.where(surface >= 0, self._mesh.owner[np.maximum(surface, 0)], -1).astype(np.int16)
         picture = None
-        if light:
-            camera, step = self._camera, self._oversample
-            if step > 1:
-                camera = camera.resized(camera.width * step, camera.height * step)
+        if oversample:
+            camera = self._camera
+            if oversample > 1:
+                camera = camera.resized(camera.width * oversample, camera.height * oversample)
                 drawn = self._raster(camera, world_from_cam, cam_from_bodies)
             picture = self._light(camera, drawn, world_from_cam, world_from_bodies)
         return View(light=picture, depth=depth, body=body, cam_from_bodies=cam_from_bodies)
@@ -158,15 +160,16 @@ class SceneRenderer:
 
     def _light(self, camera: PinholeCamera, drawn: tuple[NDArray[np.float32], NDArray[np.int32]],
                world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Linear light of a raster that is oversampled against the camera of this renderer."""
+        """Linear light of a raster, made with a camera that may oversample that of this renderer."""
         scene, mesh = self._scene, self._mesh
         shadow = self._parked.copy()
         self._draw_shadows(shadow, world_from_bodies, moving=True)
         out = np.zeros((self._camera.height, self._camera.width, 3), np.float32)
+        step = camera.height // self._camera.height
         shade(*drawn, world_from_cam, camera.vector, self._placed(world_from_bodies),
               self._placed(world_from_bodies, normals=True), mesh.colors, mesh.faces, mesh.gloss, self._origins, self._axes,
               self._half, self._pictures, self._plane_gloss, np.array([*scene.lamp, scene.power]), scene.ambient,
-              self._lamp_from_world, self._lamp_cam, shadow, scene.softness, self._oversample, out)
+              self._lamp_from_world, self._lamp_cam, shadow, scene.softness, step, out)
         return out
 
     def _placed(self, to_from_bodies: NDArray[np.float64], *, normals: bool = False) -> NDArray[np.float32]:

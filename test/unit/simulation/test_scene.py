@@ -25,7 +25,7 @@ def test_table_depth_is_that_of_the_plane():
     box = make_object("cereal_box")
     scene = scene_of(Body(model=box, world_from_obj=stand(box, 0, 0, 0.3)))
     world_from_cam = look_at(EYE, np.zeros(3))
-    view = SceneRenderer(scene, CAMERA).view(world_from_cam, np.stack([scene.bodies[0].world_from_obj]), light=False)
+    view = SceneRenderer(scene, CAMERA).view(world_from_cam, np.stack([scene.bodies[0].world_from_obj]), oversample=0)
     v, u = np.nonzero((view.body < 0) & (view.depth > 0))
     points = CAMERA.back_project(np.stack([u, v], 1), view.depth[v, u]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
     assert len(u) > 5000
@@ -37,7 +37,7 @@ def test_object_depth_and_mask_are_those_of_the_renderer():
     pose = stand(box, 0.02, 0.03, 0.5)
     scene = scene_of(Body(model=box, world_from_obj=pose))
     renderer = SceneRenderer(scene, CAMERA)
-    view = renderer.view(look_at(EYE, np.zeros(3)), pose[None], light=False)
+    view = renderer.view(look_at(EYE, np.zeros(3)), pose[None], oversample=0)
     expected = NumbaRenderer(two_sided=False).render(box, view.cam_from_bodies, CAMERA)
     mask = view.body == 0
     # The scene draws single-precision camera-frame vertices: a pixel centre on an edge may fall to either side.
@@ -62,7 +62,7 @@ def test_lambert_law_under_the_lamp():
     box = make_object("tea_tin")
     scene = scene_of(Body(model=box, world_from_obj=far), ambient=0.0, lamp=(0.3, -0.2, 1.0), power=2.0)
     world_from_cam = look_at(EYE, np.zeros(3))
-    view = SceneRenderer(scene, CAMERA, oversample=1).view(world_from_cam, far[None])
+    view = SceneRenderer(scene, CAMERA).view(world_from_cam, far[None], oversample=1)
     u, v = 80, 60
     point = CAMERA.back_project(np.array([u, v]), view.depth[v, u]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
     to_lamp = np.array(scene.lamp) - point
