@@ -21,8 +21,8 @@ RECOVERY_LIMIT_S = 1.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("demo", help="render a recording, run it through the real nodes, evaluate and show it",
-                                   description=(
+    help_line = "render a recording, run it through the real nodes, evaluate and show it"
+    parser = subparsers.add_parser("demo", help=help_line, description=(
         "Render a 14 s RGB-D recording (clutter, sensor noise and holes, a full occlusion, an exit and return, a fast "
         "motion), write it as rosbag2, play it through the five ROS 2 nodes in real time and compare with the truth. "
         "Exit status 1 when the object was not recovered, or a pose was published as trusted that was wrong or of an "
@@ -104,7 +104,8 @@ def events_table(results: Mapping[str, Any]) -> str:
             else:
                 late = "" if event["time_s"] <= RECOVERY_LIMIT_S else f" (later than {RECOVERY_LIMIT_S:g} s)"
                 outcome = f"recovered after {event['time_s']:.2f} s{late}"
-            lines.append(f"{name}: out of sight from frame {event['lost_at']}, visible again at {event['due_at']}, {outcome}")
+            lines.append(f"{name}: out of sight from frame {event['lost_at']}, visible again at {event['due_at']}, "
+                         f"{outcome}")
     return "\n".join(lines)
 
 
@@ -120,7 +121,9 @@ def failures(results: Mapping[str, Any]) -> list[str]:
         if missed:
             out.append(f"{name} was not recovered after it came back into view at frame {', '.join(map(str, missed))}")
         if recovery["trusted_while_hidden"]:
-            out.append(f"{name} was published as trusted in {recovery['trusted_while_hidden']} frames in which it is not visible")
+            out.append(f"{name} was published as trusted in {recovery['trusted_while_hidden']} frames in which it is not "
+                       "visible")
         if figures["confidently_wrong"] > 0:
-            out.append(f"{figures['confidently_wrong']:.1%} of the trusted poses of {name} are off by more than 0.2 diameter")
+            out.append(f"{figures['confidently_wrong']:.1%} of the trusted poses of {name} are off by more than 0.2 "
+                       "diameter")
     return out

@@ -67,8 +67,8 @@ def _pose(name: str, cam_from_obj: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _info(truth: ObjectTruth) -> dict[str, Any]:
-    return {"visib_fract": truth.visib_fract, "px_count_visib": int(truth.mask.sum()), "px_count_all": truth.silhouette_px,
-            "bbox_visib": _box(truth.mask), "bbox_obj": _box(truth.mask_full)}
+    return {"visib_fract": truth.visib_fract, "px_count_visib": int(truth.mask.sum()),
+            "px_count_all": truth.silhouette_px, "bbox_visib": _box(truth.mask), "bbox_obj": _box(truth.mask_full)}
 
 
 def _box(mask: NDArray[np.bool_]) -> list[int]:

@@ -135,7 +135,9 @@ def write_models(folder: Path, models: list[ObjectModel]) -> None:
     infos = {}
     for model in models:
         number = bop_id(model.name)
-        colors = None if model.colors is None else np.column_stack([model.colors, np.full(len(model.colors), 255, np.uint8)])
+        colors = None
+        if model.colors is not None:
+            colors = np.column_stack([model.colors, np.full(len(model.colors), 255, np.uint8)])
         mesh = trimesh.Trimesh(model.vertices.astype(float) * 1e3, model.faces, vertex_colors=colors, process=False)
         (folder / f"obj_{number:06d}.ply").write_bytes(mesh.export(file_type="ply"))
         low, size = model.vertices.min(0) * 1e3, model.size * 1e3
@@ -161,7 +163,8 @@ def _print_side(mesh: trimesh.Trimesh, colors: NDArray[np.float32], axis: int, s
     colors[on] = sample(picture, u, 1 - unit[:, up])
 
 
-def _model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None, *, centred: bool = True) -> ObjectModel:
+def _model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None, *,
+           centred: bool = True) -> ObjectModel:
     """The mesh as an ObjectModel, by default with its origin at the centre of its bounding box."""
     vertices = np.asarray(mesh.vertices, float)
     if centred:
@@ -173,5 +176,5 @@ def _model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None,
     hull = trimesh.PointCloud(vertices).convex_hull.vertices
     diameter = max(float(np.linalg.norm(hull - p, axis=1).max()) for p in hull)
     return ObjectModel(name=name, vertices=np.ascontiguousarray(vertices, np.float32), faces=faces, colors=painted,
-                       diameter=diameter, symmetries=np.eye(4)[None], eval_vertices=vertices[::-(-len(vertices) // 20000)],
-                       sha256=digest.hexdigest())
+                       diameter=diameter, symmetries=np.eye(4)[None],
+                       eval_vertices=vertices[::-(-len(vertices) // 20000)], sha256=digest.hexdigest())

@@ -127,10 +127,11 @@ class SimulatedRecording:
         rng = np.random.default_rng([VERSION, self._seed, index])
         instants = self._exposure(t)
         at_rest = len(instants) == 1
-        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t), oversample=self._oversample if at_rest else 0)
-        light = view.light if at_rest else self._blurred(instants)
-        frame = Frame(rgb=self._color_sensor.expose(light, t, rng), depth=self._depth_sensor.measure(view.depth, s.camera, rng),
-                      camera=s.camera, stamp_ns=self.stamp_ns(index))
+        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t),
+                                   oversample=self._oversample if at_rest else 0)
+        rgb = self._color_sensor.expose(view.light if at_rest else self._blurred(instants), t, rng)
+        depth = self._depth_sensor.measure(view.depth, s.camera, rng)
+        frame = Frame(rgb=rgb, depth=depth, camera=s.camera, stamp_ns=self.stamp_ns(index))
         truth = {name: self._truth(body, view.body, view.cam_from_bodies) for name, body in self._bodies.items()}
         return SimulatedFrame(index=index, frame=frame, depth=view.depth, truth=truth)
 

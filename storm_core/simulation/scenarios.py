@@ -54,7 +54,7 @@ def make_scenario(name: str, seed: int) -> Scenario:
 
 
 def _demo(seed: int) -> Scenario:
-    """One carton among clutter: rest, hand-held arc, full occlusion by a hand-held sheet, exit and return, fast sweep."""
+    """One carton among clutter: rest, hand-held arc, full occlusion by a clipboard, exit and return, fast sweep."""
     rng = np.random.default_rng([seed, 1])
     home, aim = (0.02, -0.56, 0.42), (0.0, 0.02, 0.055)
     away = (1.05, 0.32, 0.02)
@@ -64,7 +64,8 @@ def _demo(seed: int) -> Scenario:
         Key(4.4, home, aim), Key(7.5, (0.03, -0.55, 0.43), aim),
         Key(8.0, home, aim), Key(8.8, home, away), Key(9.8, (0.03, -0.55, 0.42), away), Key(10.6, home, aim),
         Key(11.3, home, aim),
-        Key(11.55, (0.10, -0.53, 0.44), (0.05, 0.02, 0.06), 0.06), Key(11.9, (-0.11, -0.53, 0.41), (-0.05, 0.02, 0.05), -0.06),
+        Key(11.55, (0.10, -0.53, 0.44), (0.05, 0.02, 0.06), 0.06),
+        Key(11.9, (-0.11, -0.53, 0.41), (-0.05, 0.02, 0.05), -0.06),
         Key(12.2, (0.02, -0.52, 0.42), aim), Key(14.0, (0.05, -0.50, 0.40), aim),
     )
     path = CameraPath(keys, rng)
@@ -90,14 +91,16 @@ SCENARIOS: dict[str, Callable[[int], Scenario]] = {"demo": _demo, "still": _stil
 def _clutter(seed: int, rng: np.random.Generator) -> list[Body]:
     """The target and its neighbours, each a little moved and turned by the seed."""
     layout = {
-        "cereal_box": (0.0, 0.0, 0.35, 0.04), "mug": (-0.145, -0.035, 2.2, 0.18), "bottle": (0.150, 0.070, 0.9, 0.12),
-        "tea_tin": (-0.080, 0.155, -0.5, 0.05), "bumpy_blob": (0.115, -0.075, 0.3, 0.02), "bracket": (-0.255, 0.110, 0.6, 0.30),
+        "cereal_box": (0.0, 0.0, 0.35, 0.04), "mug": (-0.145, -0.035, 2.2, 0.18),
+        "bottle": (0.150, 0.070, 0.9, 0.12), "tea_tin": (-0.080, 0.155, -0.5, 0.05),
+        "bumpy_blob": (0.115, -0.075, 0.3, 0.02), "bracket": (-0.255, 0.110, 0.6, 0.30),
     }
     bodies = []
     for name, (x, y, yaw, gloss) in layout.items():
         model = make_object(name, seed)
         dx, dy = rng.uniform(-0.008, 0.008, 2)
-        bodies.append(Body(model=model, world_from_obj=stand(model, x + dx, y + dy, yaw + rng.uniform(-0.25, 0.25)), gloss=gloss))
+        pose = stand(model, x + dx, y + dy, yaw + rng.uniform(-0.25, 0.25))
+        bodies.append(Body(model=model, world_from_obj=pose, gloss=gloss))
     book = _book(rng)
     bodies.append(Body(model=book, world_from_obj=stand(book, 0.315, 0.17, -0.35), gloss=0.05))
     return bodies
@@ -113,8 +116,10 @@ def _hand_with_sheet(rng: np.random.Generator) -> list[Body]:
     # Turned by half a turn: the print reads upright for the camera, whose y axis points down.
     board = turned(printed_box("clipboard", (0.200, 0.240, 0.006), rng, (0.80, 0.80, 0.77), (0.35, 0.37, 0.40), 0.0022))
     side = 0.098
-    fingers = [shapes.tube(np.linspace((side + 0.045, y, -0.020), (side - 0.040 + 0.004 * k, y - 0.004, -0.014), 8), 0.0085, 0.004)
-               for k, y in enumerate((-0.030, -0.010, 0.010, 0.029))]
+    fingers = []
+    for k, y in enumerate((-0.030, -0.010, 0.010, 0.029)):
+        bones = np.linspace((side + 0.045, y, -0.020), (side - 0.040 + 0.004 * k, y - 0.004, -0.014), 8)
+        fingers.append(shapes.tube(bones, 0.0085, 0.004))
     thumb = shapes.tube(np.linspace((side + 0.045, -0.022, 0.022), (side - 0.030, -0.036, 0.014), 8), 0.0095, 0.004)
     palm = shapes.ball((0.042, 0.044, 0.020), 4)
     palm.apply_translation((side + 0.058, 0.002, 0.0))
@@ -156,10 +161,11 @@ def _room(bodies: tuple[Body, ...], rng: np.random.Generator) -> Scene:
     table, runner = wood(size, size, rng), cloth(size, size, rng)
     # A cloth lies under the left part of the table.
     table[:, :int(0.36 * size)] = runner[:, :int(0.36 * size)]
+    floor, back, side = carpet(size, size, rng), plaster(size, size, rng)[::-1], plaster(size, size, rng)
     planes = (
         Plane(centre=(0.0, 0.1, 0.0), right=(1, 0, 0), down=(0, 1, 0), half=(0.8, 0.65), picture=table, gloss=0.06),
-        Plane(centre=(0.0, 0.5, -0.74), right=(1, 0, 0), down=(0, 1, 0), half=(3.0, 2.0), picture=carpet(size, size, rng)),
-        Plane(centre=(0.0, 1.05, 0.6), right=(1, 0, 0), down=(0, 0, 1), half=(3.0, 1.5), picture=plaster(size, size, rng)[::-1]),
-        Plane(centre=(2.6, 0.0, 0.6), right=(0, 1, 0), down=(0, 0, -1), half=(3.0, 1.5), picture=plaster(size, size, rng)),
+        Plane(centre=(0.0, 0.5, -0.74), right=(1, 0, 0), down=(0, 1, 0), half=(3.0, 2.0), picture=floor),
+        Plane(centre=(0.0, 1.05, 0.6), right=(1, 0, 0), down=(0, 0, 1), half=(3.0, 1.5), picture=back),
+        Plane(centre=(2.6, 0.0, 0.6), right=(0, 1, 0), down=(0, 0, -1), half=(3.0, 1.5), picture=side),
     )
     return Scene(bodies=bodies, planes=planes)

@@ -167,9 +167,9 @@ class SceneRenderer:
         out = np.zeros((self._camera.height, self._camera.width, 3), np.float32)
         step = camera.height // self._camera.height
         shade(*drawn, world_from_cam, camera.vector, self._placed(world_from_bodies),
-              self._placed(world_from_bodies, normals=True), mesh.colors, mesh.faces, mesh.gloss, self._origins, self._axes,
-              self._half, self._pictures, self._plane_gloss, np.array([*scene.lamp, scene.power]), scene.ambient,
-              self._lamp_from_world, self._lamp_cam, shadow, scene.softness, step, out)
+              self._placed(world_from_bodies, normals=True), mesh.colors, mesh.faces, mesh.gloss, self._origins,
+              self._axes, self._half, self._pictures, self._plane_gloss, np.array([*scene.lamp, scene.power]),
+              scene.ambient, self._lamp_from_world, self._lamp_cam, shadow, scene.softness, step, out)
         return out
 
     def _placed(self, to_from_bodies: NDArray[np.float64], *, normals: bool = False) -> NDArray[np.float32]:
@@ -182,7 +182,8 @@ class SceneRenderer:
                 out[span] += pose[:3, 3]
         return out
 
-    def _draw_shadows(self, shadow: NDArray[np.float32], world_from_bodies: NDArray[np.float64], *, moving: bool) -> None:
+    def _draw_shadows(self, shadow: NDArray[np.float32], world_from_bodies: NDArray[np.float64], *,
+                      moving: bool) -> None:
         ids = np.full(shadow.shape, NO_SURFACE, np.int32)
         for body, pose in zip(self._scene.bodies, world_from_bodies, strict=True):
             if body.moving is moving:
@@ -206,7 +207,8 @@ def look_at(eye: NDArray[np.float64], target: NDArray[np.float64], roll: float =
     return pose
 
 
-def stand(model: ObjectModel, x: float, y: float, yaw: float, tilt: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
+def stand(model: ObjectModel, x: float, y: float, yaw: float,
+          tilt: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float64]:
     """world_from_obj of an object standing on the table at x, y [m], turned by yaw about z [rad].
 
     tilt: rotation about its own x and y axes [rad] before it is turned, e.g. to lay it down.
@@ -223,7 +225,8 @@ def _join(bodies: tuple[Body, ...]) -> _Geometry:
     for index, body in enumerate(bodies):
         model, count = body.model, len(body.model.vertices)
         mesh = trimesh.Trimesh(model.vertices.astype(float), model.faces, process=False)
-        painted = np.tile(np.float32(body.paint), (count, 1)) if model.colors is None else model.colors / np.float32(255)
+        bare = model.colors is None
+        painted = np.tile(np.float32(body.paint), (count, 1)) if bare else model.colors / np.float32(255)
         parts["vertices"].append(model.vertices)
         parts["normals"].append(np.asarray(mesh.vertex_normals, np.float32))
         parts["colors"].append(painted ** np.float32(GAMMA))

@@ -38,7 +38,8 @@ class DepthSensor:
     near: float = 0.17
     far: float = 4.0
 
-    def measure(self, depth: NDArray[np.float32], camera: PinholeCamera, rng: np.random.Generator) -> NDArray[np.float32]:
+    def measure(self, depth: NDArray[np.float32], camera: PinholeCamera,
+                rng: np.random.Generator) -> NDArray[np.float32]:
         """A measured depth image [m], 0 = missing, of the true one (0 = nothing there)."""
         h, w = depth.shape
         focal = self.baseline * camera.fx
@@ -77,8 +78,8 @@ class DepthSensor:
 @dataclass(frozen=True)
 class ColorSensor:
     """Attributes:
-    gain: light that fills the range. blur: lens blur, one sigma [px]. shot, read: noise variance per linear light and
-    floor of the noise, of a range of 1. drift: slow change of exposure and white balance. vignette: loss in the corners.
+    gain: output per linear light. blur: lens blur, one sigma [px]. shot, read: noise variance per linear light and
+    floor of the noise, of a range of 1. drift: slow change of exposure and white balance. vignette: loss in corners.
     """
 
     gain: float = 1.05
@@ -94,8 +95,8 @@ class ColorSensor:
         y, x = np.ogrid[-1:1:h * 1j, -1:1:w * 1j]
         falloff = (1 - self.vignette * 0.5 * (x * x + y * y)).astype(np.float32)
         phase = np.array([0.0, 0.4, 2.1], np.float32)
-        balance = 1 + self.drift * (0.7 * np.sin(0.9 * t) + 0.3 * np.sin(0.53 * t + phase))
-        linear = cv2.GaussianBlur(light, (0, 0), self.blur) * falloff[..., None] * np.float32(self.gain) * balance.astype(np.float32)
+        balance = self.gain * (1 + self.drift * (0.7 * np.sin(0.9 * t) + 0.3 * np.sin(0.53 * t + phase)))
+        linear = cv2.GaussianBlur(light, (0, 0), self.blur) * falloff[..., None] * balance.astype(np.float32)
         sigma = np.sqrt(self.shot * np.maximum(linear, 0) + self.read**2)
         linear += sigma * rng.standard_normal(linear.shape, np.float32)
         return _encode(linear)

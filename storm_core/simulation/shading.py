@@ -1,4 +1,4 @@
-"""Kernels that turn a rasterised scene into an image: planes by ray casting, one lamp with a shadow map, linear light."""
+"""Kernels that turn a rasterised scene into an image: ray-cast planes, one lamp with a shadow map, linear light."""
 
 import numpy as np
 from numba import njit
@@ -84,6 +84,13 @@ def _lit(x, y, z, lamp_from_world, lamp_cam, shadow, softness):  # noqa: ANN001,
     return total / 4.0
 
 
+@njit(cache=True, fastmath=True, nogil=True, inline="always")
+def _bilinear(picture, row, column, du, dv, channel):  # noqa: ANN001, ANN202, PLR0913
+    upper = (1 - du) * picture[row, column, channel] + du * picture[row, column + 1, channel]
+    lower = (1 - du) * picture[row + 1, column, channel] + du * picture[row + 1, column + 1, channel]
+    return (1 - dv) * upper + dv * lower
+
+
 @njit(cache=True, fastmath=True, nogil=True)
 def shade(  # noqa: PLR0913
     inv_depth, surface, world_from_cam, cam, vertices, normals, colors, faces, gloss, origins, axes, half, pictures,  # noqa: ANN001
@@ -138,13 +145,10 @@ def shade(  # noqa: PLR0913
                 dx, dy, dz = x - origins[k, 0], y - origins[k, 1], q - origins[k, 2]
                 a = ((dx * px[0] + dy * px[1] + dz * px[2]) / half[k, 0] + 1) * 0.5 * (size - 1)
                 b = ((dx * py[0] + dy * py[1] + dz * py[2]) / half[k, 1] + 1) * 0.5 * (size - 1)
-                a0, b0i = min(max(int(a), 0), size - 2), min(max(int(b), 0), size - 2)
-                ta, tb = a - a0, b - b0i
-                w00, w01, w10, w11 = (1 - tb) * (1 - ta), (1 - tb) * ta, tb * (1 - ta), tb * ta
-                p = pictures[k]
-                red = w00 * p[b0i, a0, 0] + w01 * p[b0i, a0 + 1, 0] + w10 * p[b0i + 1, a0, 0] + w11 * p[b0i + 1, a0 + 1, 0]
-                green = w00 * p[b0i, a0, 1] + w01 * p[b0i, a0 + 1, 1] + w10 * p[b0i + 1, a0, 1] + w11 * p[b0i + 1, a0 + 1, 1]
-                blue = w00 * p[b0i, a0, 2] + w01 * p[b0i, a0 + 1, 2] + w10 * p[b0i + 1, a0, 2] + w11 * p[b0i + 1, a0 + 1, 2]
+                left, top = min(max(int(a), 0), size - 2), min(max(int(b), 0), size - 2)
+                red = _bilinear(pictures[k], top, left, a - left, b - top, 0)
+                green = _bilinear(pictures[k], top, left, a - left, b - top, 1)
+                blue = _bilinear(pictures[k], top, left, a - left, b - top, 2)
                 nx, ny, nz = px[1] * py[2] - px[2] * py[1], px[2] * py[0] - px[0] * py[2], px[0] * py[1] - px[1] * py[0]
                 shine = plane_gloss[k]
             norm = np.sqrt(nx * nx + ny * ny + nz * nz)

@@ -19,8 +19,9 @@ def lattice_solid(lines: tuple[ArrayLike, ArrayLike, ArrayLike], filled: ArrayLi
     axes: list[NDArray[np.float64]] = []
     for axis, borders in enumerate(np.asarray(line, float) for line in lines):
         counts = np.maximum(np.ceil(np.diff(borders) / edge - 1e-9).astype(int), 1)
-        axes.append(np.concatenate([np.linspace(a, b, n, endpoint=False)
-                                    for a, b, n in zip(borders[:-1], borders[1:], counts, strict=True)] + [borders[-1:]]))
+        cuts = [np.linspace(a, b, n, endpoint=False)
+                for a, b, n in zip(borders[:-1], borders[1:], counts, strict=True)]
+        axes.append(np.concatenate([*cuts, borders[-1:]]))
         solid = np.repeat(solid, counts, axis)
     padded = np.pad(solid, 1)
     quads = []

@@ -10,7 +10,8 @@ Picture = NDArray[np.float32]
 _WORDS = ("ALPHA", "NORD", "OAT", "TERRA", "MOLA", "VITA", "RUNO", "KORN", "SOLA", "PIXEL", "ORBIT", "LUMEN")
 
 
-def noise(height: int, width: int, cells: tuple[int, int], rng: np.random.Generator, octaves: int = 4) -> NDArray[np.float32]:
+def noise(height: int, width: int, cells: tuple[int, int], rng: np.random.Generator,
+          octaves: int = 4) -> NDArray[np.float32]:
     """Smooth noise (height, width) in about [-1, 1]; cells = coarsest lattice (rows, columns), doubled per octave."""
     out = np.zeros((height, width), np.float32)
     amplitude, total = 1.0, 0.0
@@ -72,7 +73,8 @@ def carpet(height: int, width: int, rng: np.random.Generator) -> Picture:
     return np.clip(_mix((0.16, 0.17, 0.20), (0.30, 0.30, 0.33), 0.4 + 0.35 * grain), 0, 1)
 
 
-def label(height: int, width: int, rng: np.random.Generator, paper: tuple[float, ...], accent: tuple[float, ...]) -> Picture:
+def label(height: int, width: int, rng: np.random.Generator, paper: tuple[float, ...],
+          accent: tuple[float, ...]) -> Picture:
     """A printed panel: title, picture patch, text lines, bar code and colour blocks; no two corners look alike."""
     ground = np.broadcast_to(np.array(paper, np.float32), (height, width, 3))
     out = _bytes(ground * (1 + 0.05 * noise(height, width, (3, 3), rng, 3))[..., None])
@@ -116,7 +118,8 @@ def _bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def _picture_patch(out: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> None:
+def _picture_patch(out: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int],
+                   rng: np.random.Generator) -> None:
     """A colourful 'photograph': smooth blobs of two hues with a few dark berries."""
     (x, y), (w, h) = corner, size
     a, b = rng.uniform(0.05, 0.95, 3), rng.uniform(0.05, 0.95, 3)

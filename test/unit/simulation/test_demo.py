@@ -28,7 +28,8 @@ def test_a_sound_run_has_no_failures():
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"first_pose_frame": None}, "never tracked"),
-    ({"events": [{"lost_at": 10, "due_at": 20, "trusted_at": None, "time_s": float("nan")}]}, "not recovered .* frame 20"),
+    ({"events": [{"lost_at": 10, "due_at": 20, "trusted_at": None, "time_s": float("nan")}]},
+     "not recovered .* frame 20"),
     ({"trusted_while_hidden": 3}, "3 frames in which it is not visible"),
     ({"confidently_wrong": 0.25}, "25.0% .* more than 0.2 diameter"),
 ])

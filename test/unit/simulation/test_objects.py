@@ -39,7 +39,8 @@ def test_the_seed_decides_the_print():
 
 def test_no_half_turn_maps_the_print_onto_itself():
     model = make_object("cereal_box")
-    colors = {tuple(np.round(v * 1e5).astype(int)): c for v, c in zip(model.vertices, model.colors.astype(float), strict=True)}
+    colors = {tuple(np.round(v * 1e5).astype(int)): c.astype(float)
+              for v, c in zip(model.vertices, model.colors, strict=True)}
     for flip in ([-1, -1, 1], [-1, 1, -1], [1, -1, -1]):
         turned = [colors[tuple(np.round(v * flip * 1e5).astype(int))] for v in model.vertices]
         assert np.abs(np.array(turned) - model.colors).mean() > 25

@@ -17,6 +17,13 @@ def table(value=0.5):
                  picture=np.full((64, 64, 3), value, np.float32), gloss=0.0)
 
 
+def points_of(view, where, world_from_cam):
+    """World points of the chosen pixels."""
+    v, u = np.nonzero(where)
+    points = CAMERA.back_project(np.stack([u, v], 1), view.depth[v, u])
+    return points @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
+
+
 def scene_of(*bodies, **changes):
     return Scene(bodies=bodies, planes=(table(),), **changes)
 
@@ -26,9 +33,8 @@ def test_table_depth_is_that_of_the_plane():
     scene = scene_of(Body(model=box, world_from_obj=stand(box, 0, 0, 0.3)))
     world_from_cam = look_at(EYE, np.zeros(3))
     view = SceneRenderer(scene, CAMERA).view(world_from_cam, np.stack([scene.bodies[0].world_from_obj]), oversample=0)
-    v, u = np.nonzero((view.body < 0) & (view.depth > 0))
-    points = CAMERA.back_project(np.stack([u, v], 1), view.depth[v, u]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
-    assert len(u) > 5000
+    points = points_of(view, (view.body < 0) & (view.depth > 0), world_from_cam)
+    assert len(points) > 5000
     assert np.abs(points[:, 2]).max() < 1e-5
 
 
@@ -83,8 +89,7 @@ def test_objects_cast_shadows_away_from_the_lamp():
     ground = with_box.body < 0
     darker = ground & (with_box.light[..., 0] < 0.75 * without.light[..., 0])
     assert darker.sum() > 50
-    v, u = np.nonzero(darker)
-    points = CAMERA.back_project(np.stack([u, v], 1), with_box.depth[v, u]) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
+    points = points_of(with_box, darker, world_from_cam)
     # Pixels on the box's border are mixed; the shadow proper lies opposite to the lamp.
     assert np.median(points[:, 0]) > 0.05
 
