@@ -121,8 +121,8 @@ def failures(results: Mapping[str, Any]) -> list[str]:
         if missed:
             out.append(f"{name} was not recovered after it came back into view at frame {', '.join(map(str, missed))}")
         if recovery["trusted_while_hidden"]:
-            out.append(f"{name} was published as trusted in {recovery['trusted_while_hidden']} frames in which it is not "
-                       "visible")
+            out.append(f"{name} was published as trusted in {recovery['trusted_while_hidden']} frames "
+                       "in which it is not visible")
         if figures["confidently_wrong"] > 0:
             out.append(f"{figures['confidently_wrong']:.1%} of the trusted poses of {name} are off by more than 0.2 "
                        "diameter")
