@@ -23,7 +23,7 @@ class FrameFeatures:
     normal: NDArray[np.float32]
 
 
-@njit(cache=True, parallel=True, fastmath=True)
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
 def _normals(depth, fx, fy, cx, cy, stride, radius, gate, box):  # noqa: ANN001, PLR0913
     """Normals by least squares of inverse depth over a window: 1/z = a u + b v + c is exact for a plane.
 

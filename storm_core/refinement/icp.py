@@ -34,7 +34,7 @@ def apply_at(pose, pivot, xi):  # noqa: ANN001
                       + r[i, 2] * (old[2, 3] - pivot[2])) + pivot[i] + xi[i]
 
 
-@njit(cache=True, parallel=True, fastmath=True)
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
 def icp_kernel(vertices, faces, center, diameter, poses, cam, depth_image, side, iterations, gate0, gate1,  # noqa: ANN001, PLR0913, PLR0915
                two_sided):
     """Refine poses (N, 4, 4) in place; returns the last normal matrices (N, 6, 6) and residual variances (N,)."""

@@ -78,7 +78,7 @@ def raster_one(vertices, faces, pose, cam, inv_depth, face_id, two_sided):  # no
         _draw(px, py, pw, faces[f, 0], faces[f, 1], faces[f, 2], f, inv_depth, face_id, two_sided)
 
 
-@njit(cache=True, parallel=True, fastmath=True)
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
 def raster_batch(vertices, faces, poses, cams, height, width, two_sided):  # noqa: ANN001, PLR0913
     """Rasterise poses (N, 4, 4) with cams (N, 4) = fx fy cx cy -> depth (N, h, w) [m], face (N, h, w)."""
     n = poses.shape[0]
@@ -125,7 +125,7 @@ def shade_pixel(vertices, faces, colors, p, cam, u, v, z, f, normal, color):  # 
     return True
 
 
-@njit(cache=True, parallel=True, fastmath=True)
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
 def shade_batch(vertices, faces, colors, poses, cams, depth, face):  # noqa: ANN001, PLR0913
     """Camera-frame face normals (N, h, w, 3) and colours (N, h, w, 3) of rasterised pixels."""
     n, height, width = depth.shape

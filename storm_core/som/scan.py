@@ -167,7 +167,7 @@ def _evaluate(t, anchor, seed, turn, points, normals, chroma, outside, depth, no
     return score
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
+@njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
 def _scan(seeds, points, normals, chroma, outside, anchors, depth, normal, chroma_image, cam, tau, gap, least,  # noqa: ANN001, PLR0913
           keep):
     """Best `keep` (score, template, anchor) per seed: (S, keep, 3)."""
