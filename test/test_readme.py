@@ -39,7 +39,7 @@ SHORT = (r"$", " --max-frames 5 --no-video --set score_model.enable=false")
 FEW = (r"$", " --images 0")
 
 HOW: tuple[tuple[str, Run | Covered], ...] = (
-    (r"make demo$", Covered("test/ros/test_demo.py", "the same recording and nodes, shorter")),
+    (r"make demo$", Covered("test/unit/simulation/test_demo.py", "renders, judges and reports a short recording")),
     (r"make test( TESTS=.*)?$", Covered("", "this is what runs now; .ci/run calls it")),
     (r"make lint$", Run(change=((r"^.*$", f"{sys.executable} -m ruff check {ROOT}"),))),
     (r"source \.venv/bin/activate$", Covered("", "only sets PATH; the commands here run with a PATH of their own")),

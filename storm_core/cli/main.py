@@ -20,6 +20,7 @@ COMMANDS = {
     "refine": "turn a pose into a distribution with the score model",
     "evaluate": "score masks, poses or tracks against ground truth",
     "simulate": "render a recording with known truth",
+    "train": "fit learned parts on simulated scenes",
     "doctor": "say what is missing on this machine and what to do",
 }
 """Names and one line of help; the module of the same name provides add_parser(subparsers) and run(args)."""
