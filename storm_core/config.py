@@ -47,8 +47,9 @@ class TrackingConfig:
 class MonitorConfig:
     healthy: float = param(0.5, "probability above which a pose counts as right", "", 0.0, 1.0)
     lost: float = param(0.15, "probability below which a pose counts as lost", "", 0.0, 1.0)
-    min_visible: float = param(0.25, "visible share of the silhouette below which the object counts as occluded",
-                               "", 0.0, 1.0)
+    min_visible: float = param(
+        0.25, "visible share of the silhouette below which the object counts as occluded", "", 0.0, 1.0
+    )
     freeze_frames: int = param(5, "identical images in a row that count as a frozen stream", "", 2, 100)
 
 
@@ -176,7 +177,7 @@ def build(values: Mapping[str, Any], default: Any | None = None, prefix: str = "
         value = getattr(default, f.name)
         if is_dataclass(value):
             start = f.name + "."
-            sub = {k[len(start):]: v for k, v in values.items() if k.startswith(start)}
+            sub = {k[len(start) :]: v for k, v in values.items() if k.startswith(start)}
             changes[f.name] = build(sub, value, prefix + start)
         elif f.name in values:
             changes[f.name] = _coerce(prefix + f.name, value, values[f.name])

@@ -55,15 +55,18 @@ def to_yaml(config: StormConfig) -> str:
 def to_commented_yaml(config: StormConfig) -> str:
     """The full tree in the ROS form with what is known of every parameter above it; the text of config/storm.yaml."""
     meta = describe(config)
-    lines = ["# Every parameter of STORM with its default; one file for all nodes, `storm --config` and `ros2 launch`.",
-             "/**:", "  ros__parameters:"]
+    lines = [
+        "# Every parameter of STORM with its default; one file for all nodes, `storm --config` and `ros2 launch`.",
+        "/**:",
+        "  ros__parameters:",
+    ]
     open_sections: list[str] = []
     for path, value in flatten(config).items():
         *sections, leaf = path.split(".")
         for depth, section in enumerate(sections):
-            if open_sections[:depth + 1] != sections[:depth + 1]:
+            if open_sections[: depth + 1] != sections[: depth + 1]:
                 lines += ["", f"{'  ' * (depth + 2)}{section}:"]
-                open_sections = sections[:depth + 1]
+                open_sections = sections[: depth + 1]
         indent = "  " * (len(sections) + 2)
         known = meta[path]
         notes = [known["doc"]] + ([f"[{known['unit']}]"] if known["unit"] else [])

@@ -38,10 +38,14 @@ class Frame:
     def __post_init__(self) -> None:
         h, w = self.camera.height, self.camera.width
         if self.rgb.shape != (h, w, 3) or self.rgb.dtype != np.uint8:
-            raise InputError(f"rgb must be ({h}, {w}, 3) uint8 to fit the camera, got {self.rgb.shape} {self.rgb.dtype}")
+            raise InputError(
+                f"rgb must be ({h}, {w}, 3) uint8 to fit the camera, got {self.rgb.shape} {self.rgb.dtype}"
+            )
         if self.depth.shape != (h, w) or self.depth.dtype != np.float32:
-            raise InputError(f"depth must be ({h}, {w}) float32 aligned with colour, got {self.depth.shape} "
-                             f"{self.depth.dtype}; register depth to the colour camera first")
+            raise InputError(
+                f"depth must be ({h}, {w}) float32 aligned with colour, got {self.depth.shape} "
+                f"{self.depth.dtype}; register depth to the colour camera first"
+            )
         object.__setattr__(self, "rgb", _frozen(self.rgb))
         object.__setattr__(self, "depth", _frozen(self.depth))
 
@@ -146,6 +150,7 @@ class Evidence:
       seam: length of borders where the measured surface slides from agreeing to contradicting without a step,
         in square roots of the silhouette area; a real occluder has a step.
       color: correlation (ZNCC) of model and image colour over inliers, in [-1, 1]; nan for uncoloured meshes.
+      contrast: standard deviation of the model's log colour over inliers: how much `color` can say.
       hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
     """
@@ -161,6 +166,7 @@ class Evidence:
     edge: float = float("nan")
     seam: float = float("nan")
     color: float = float("nan")
+    contrast: float = float("nan")
     hue: float = float("nan")
     innovation: float = float("nan")
 

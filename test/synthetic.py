@@ -12,18 +12,28 @@ from storm_core.types import Frame
 CAMERA = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
 
 
-def model_of(mesh: trimesh.Trimesh, name: str, colors: np.ndarray | None, symmetries: np.ndarray | None = None) -> ObjectModel:
+def model_of(
+    mesh: trimesh.Trimesh, name: str, colors: np.ndarray | None, symmetries: np.ndarray | None = None
+) -> ObjectModel:
     """An ObjectModel of a trimesh in metres."""
     vertices = np.asarray(mesh.vertices, np.float32)
     hull = vertices[np.unique(mesh.convex_hull.faces)] if len(vertices) > 2000 else vertices
     diameter = float(np.linalg.norm(hull[:, None] - hull[None], axis=-1).max()) if len(hull) < 3000 else 0.0
-    return ObjectModel(name=name, vertices=vertices, faces=np.asarray(mesh.faces, np.int32), colors=colors,
-                       diameter=diameter or float(np.linalg.norm(mesh.extents)),
-                       symmetries=np.eye(4)[None] if symmetries is None else symmetries,
-                       eval_vertices=vertices.astype(float), sha256=f"test-{name}-{len(vertices)}")
+    return ObjectModel(
+        name=name,
+        vertices=vertices,
+        faces=np.asarray(mesh.faces, np.int32),
+        colors=colors,
+        diameter=diameter or float(np.linalg.norm(mesh.extents)),
+        symmetries=np.eye(4)[None] if symmetries is None else symmetries,
+        eval_vertices=vertices.astype(float),
+        sha256=f"test-{name}-{len(vertices)}",
+    )
 
 
-def textured_box(name: str = "box", size: tuple[float, float, float] = (0.08, 0.12, 0.05), seed: int = 0) -> ObjectModel:
+def textured_box(
+    name: str = "box", size: tuple[float, float, float] = (0.08, 0.12, 0.05), seed: int = 0
+) -> ObjectModel:
     """A box with random colour patches: no two sides look alike."""
     mesh = trimesh.creation.box(extents=size)
     mesh = mesh.subdivide_to_size(max_edge=0.006)
@@ -48,8 +58,15 @@ def pose(rotvec: tuple[float, float, float], translation: tuple[float, float, fl
     return from_rotation_translation(so3_exp(np.array(rotvec)), np.array(translation))
 
 
-def frame_of(objects: list[tuple[ObjectModel, np.ndarray]], *, stamp_ns: int = 0, noise: float = 0.0, table: bool = True,
-             seed: int = 0, camera: PinholeCamera = CAMERA) -> Frame:
+def frame_of(
+    objects: list[tuple[ObjectModel, np.ndarray]],
+    *,
+    stamp_ns: int = 0,
+    noise: float = 0.0,
+    table: bool = True,
+    seed: int = 0,
+    camera: PinholeCamera = CAMERA,
+) -> Frame:
     """A rendered frame: objects in front of a tilted table plane. noise: depth sigma at 1 m [m], grows with z^2."""
     rng = np.random.default_rng(seed)
     h, w = camera.height, camera.width

@@ -20,8 +20,27 @@ CROP_DIAMETERS = 1.15
 HUE_BINS = 6
 
 # Columns of the table the kernel returns.
-(N_MODEL, N_INSIDE, N_INLIER, N_OCCLUDED, N_BEHIND, N_MISSING, SUM_NORMAL, N_NORMAL, RESIDUAL, SUM_SCORE,
- N_CONTOUR, N_BACKGROUND, N_EDGE, ZNCC, HUE, N_MASKED, N_TOUCHING, N_SMOOTH, COLUMNS) = range(19)
+(
+    N_MODEL,
+    N_INSIDE,
+    N_INLIER,
+    N_OCCLUDED,
+    N_BEHIND,
+    N_MISSING,
+    SUM_NORMAL,
+    N_NORMAL,
+    RESIDUAL,
+    SUM_SCORE,
+    N_CONTOUR,
+    N_BACKGROUND,
+    N_EDGE,
+    ZNCC,
+    HUE,
+    N_MASKED,
+    N_SMOOTH,
+    CONTRAST,
+    COLUMNS,
+) = range(19)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -67,10 +86,27 @@ def _count_hue(r, g, b, histogram):  # noqa: ANN001
     histogram[(low + 1) % HUE_BINS] += colorful * share
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_image, rgb, normal_image, grey,  # noqa: ANN001, PLR0913, PLR0915, PLR0912
-                   mask_image, side, tau, gap, two_sided, with_contour):
-    """Table (N, COLUMNS) of counts and means per pose. tau: inlier depth error [m]; gap: contour background step [m]."""
+@njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
+def compare_kernel(
+    vertices,
+    faces,
+    colors,
+    center,
+    diameter,
+    poses,
+    cam,
+    depth_image,
+    rgb,
+    normal_image,
+    grey,  # noqa: ANN001, PLR0913, PLR0915, PLR0912
+    mask_image,
+    side,
+    tau,
+    gap,
+    two_sided,
+    with_contour,
+):
+    """Table (N, COLUMNS) of counts and means per pose. tau: inlier depth error, gap: background step [m]."""
     n = poses.shape[0]
     h, w = depth_image.shape
     table = np.zeros((n, COLUMNS))
@@ -118,7 +154,11 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
                 row[N_INLIER] += 1
                 errors[n_err] = abs(e)
                 n_err += 1
-                nx, ny, nz = normal_image[y // 2, x // 2, 0], normal_image[y // 2, x // 2, 1], normal_image[y // 2, x // 2, 2]
+                nx, ny, nz = (
+                    normal_image[y // 2, x // 2, 0],
+                    normal_image[y // 2, x // 2, 1],
+                    normal_image[y // 2, x // 2, 2],
+                )
                 shade_pixel(vertices, faces, colors, poses[k], crop, u, v, depth[v, u], face[v, u], normal, color)
                 agree = 0.7
                 if nx != 0 or ny != 0 or nz != 0:
@@ -142,11 +182,13 @@ def compare_kernel(vertices, faces, colors, center, diameter, poses, cam, depth_
         row[RESIDUAL] = np.median(errors[:n_err]) / diameter if n_err > 0 else np.nan
         row[ZNCC] = np.nan
         row[HUE] = np.nan
+        row[CONTRAST] = np.nan
         if cn > 8:
             vm = smm - (sm[0] ** 2 + sm[1] ** 2 + sm[2] ** 2) / cn
             vo = soo - (so[0] ** 2 + so[1] ** 2 + so[2] ** 2) / cn
             c = smo - (sm[0] * so[0] + sm[1] * so[1] + sm[2] * so[2]) / cn
             row[ZNCC] = c / np.sqrt(vm * vo + 1e-9)
+            row[CONTRAST] = np.sqrt(max(vm, 0.0) / (3 * cn))
             tm, to = max(hist_m.sum(), 1.0), max(hist_o.sum(), 1.0)
             overlap = 0.0
             for b in range(HUE_BINS + 1):
@@ -205,10 +247,18 @@ def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa
             if gx == 0 and gy == 0:
                 continue
             # A wider stencil gives a smoother outward direction than the four neighbours alone.
-            gx += 0.5 * ((1.0 if face[v - 1, u - 1] >= 0 else 0.0) - (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
-                         + (1.0 if face[v + 1, u - 1] >= 0 else 0.0) - (1.0 if face[v + 1, u + 1] >= 0 else 0.0))
-            gy += 0.5 * ((1.0 if face[v - 1, u - 1] >= 0 else 0.0) - (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
-                         + (1.0 if face[v - 1, u + 1] >= 0 else 0.0) - (1.0 if face[v + 1, u + 1] >= 0 else 0.0))
+            gx += 0.5 * (
+                (1.0 if face[v - 1, u - 1] >= 0 else 0.0)
+                - (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
+                + (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
+                - (1.0 if face[v + 1, u + 1] >= 0 else 0.0)
+            )
+            gy += 0.5 * (
+                (1.0 if face[v - 1, u - 1] >= 0 else 0.0)
+                - (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
+                + (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
+                - (1.0 if face[v + 1, u + 1] >= 0 else 0.0)
+            )
             length = np.sqrt(gx * gx + gy * gy)
             if length == 0:
                 continue
@@ -226,8 +276,6 @@ def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa
             row[N_CONTOUR] += 1
             if zo <= 0 or zo > z + gap:
                 row[N_BACKGROUND] += 1
-            elif zo < z + 0.5 * gap:
-                row[N_TOUCHING] += 1
             # An oriented edge: intensity step across the contour, best of five positions around it.
             best = 0.0
             for k in range(-2, 3):
@@ -254,17 +302,39 @@ def inlier_tolerance(diameter: float) -> float:
     return max(0.006, 0.06 * diameter)
 
 
-def compare(features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64], *, side: int = 64,
-            tau: float | None = None, mask: NDArray[np.bool_] | None = None, contour: bool = True) -> NDArray[np.float64]:
+def compare(
+    features: FrameFeatures,
+    model: ObjectModel,
+    cam_from_objs: NDArray[np.float64],
+    *,
+    side: int = 64,
+    tau: float | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    contour: bool = True,
+) -> NDArray[np.float64]:
     """The kernel's table (N, COLUMNS) for poses (N, 4, 4)."""
     frame = features.frame
     tau = inlier_tolerance(model.diameter) if tau is None else tau
     grey = frame.rgb[:, :, 1]
     return compare_kernel(
-        model.vertices, model.faces, model.colors if model.colors is not None else _NO_COLOR, model.center,
-        model.diameter, np.ascontiguousarray(cam_from_objs, np.float64).reshape(-1, 4, 4), frame.camera.vector,
-        frame.depth, frame.rgb, features.normal, grey, _NO_MASK if mask is None else mask, side, tau,
-        max(0.012, 0.06 * model.diameter), True, contour)
+        model.vertices,
+        model.faces,
+        model.colors if model.colors is not None else _NO_COLOR,
+        model.center,
+        model.diameter,
+        np.ascontiguousarray(cam_from_objs, np.float64).reshape(-1, 4, 4),
+        frame.camera.vector,
+        frame.depth,
+        frame.rgb,
+        features.normal,
+        grey,
+        _NO_MASK if mask is None else mask,
+        side,
+        tau,
+        max(0.012, 0.06 * model.diameter),
+        True,
+        contour,
+    )
 
 
 def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -278,13 +348,24 @@ def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
     """One row of the table as named numbers."""
+
     def share(a: float, b: float) -> float:
         return float(a / b) if b > 0 else float("nan")
 
     inside = row[N_INSIDE]
     return Evidence(
-        inside=share(inside, row[N_MODEL]), inlier=share(row[N_INLIER], inside), occluded=share(row[N_OCCLUDED], inside),
-        behind=share(row[N_BEHIND], inside), missing=share(row[N_MISSING], inside), residual=float(row[RESIDUAL]),
-        normal=share(row[SUM_NORMAL], row[N_NORMAL]), contour=share(row[N_BACKGROUND], row[N_CONTOUR]),
+        inside=share(inside, row[N_MODEL]),
+        inlier=share(row[N_INLIER], inside),
+        occluded=share(row[N_OCCLUDED], inside),
+        behind=share(row[N_BEHIND], inside),
+        missing=share(row[N_MISSING], inside),
+        residual=float(row[RESIDUAL]),
+        normal=share(row[SUM_NORMAL], row[N_NORMAL]),
+        contour=share(row[N_BACKGROUND], row[N_CONTOUR]),
         edge=share(row[N_EDGE], row[N_CONTOUR]),
-        seam=float(row[N_SMOOTH] / np.sqrt(max(row[N_MODEL], 1.0))), color=float(row[ZNCC]), hue=float(row[HUE]), innovation=innovation)
+        seam=float(row[N_SMOOTH] / np.sqrt(max(row[N_MODEL], 1.0))),
+        color=float(row[ZNCC]),
+        contrast=float(row[CONTRAST]),
+        hue=float(row[HUE]),
+        innovation=innovation,
+    )

@@ -10,20 +10,49 @@ import numpy as np
 from storm_core.evidence.compare import to_evidence
 from storm_core.types import Evidence
 
-FEATURES = ("explained", "behind", "residual", "normal", "contour", "edge", "seam", "hue", "color", "occluded", "missing", "support")
+FEATURES = (
+    "explained",
+    "behind",
+    "residual",
+    "normal",
+    "contour",
+    "edge",
+    "seam",
+    "hue",
+    "color",
+    "occluded",
+    "missing",
+    "support",
+)
 
 
 def feature_vector(e: Evidence) -> np.ndarray:
     """The verifier's inputs (len(FEATURES),); nan = unknown.
 
     explained: inlier share of what is neither occluded nor without depth.
+    color: correlation beyond 0.3, shrunk for models whose visible side has little texture to correlate.
     support: inlier share of everything, saturated at one half: a pose seen nowhere is not a pose.
     """
     known = 1.0 - e.occluded - e.missing
     explained = e.inlier / known if known > 0.02 else float("nan")
     support = min(e.inlier, 0.5)
-    return np.array([explained, e.behind, e.residual, e.normal, e.contour, e.edge, e.seam, e.hue, e.color, e.occluded,
-                     e.missing, support])
+    color = (e.color - 0.3) * min(1.0, e.contrast / 0.35)
+    return np.array(
+        [
+            explained,
+            e.behind,
+            e.residual,
+            e.normal,
+            e.contour,
+            e.edge,
+            e.seam,
+            e.hue,
+            color,
+            e.occluded,
+            e.missing,
+            support,
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +91,9 @@ class Verifier:
         return float(1.0 / (1.0 + np.exp(-np.clip(self.log_odds(evidence), -30, 30))))
 
 
-#                          explained behind residual normal contour edge seam  hue   color occluded missing support
-DEFAULT = Verifier(center=(0.95, 0.02, 0.010, 0.85, 0.80, 0.65, 1.6, 0.65, 0.12, 0.2, 0.2, 0.5),
-                   weight=(10.0, -12.0, -250., 8.0, 14.0, 3.0, -1.5, 6.0, 5.0, -4.0, -6.0, 12.0), bias=0.0)
+#                          explained behind residual normal contour edge seam  hue   color  occluded missing support
+DEFAULT = Verifier(
+    center=(0.95, 0.02, 0.010, 0.85, 0.80, 0.65, 1.6, 0.65, -0.08, 0.2, 0.2, 0.5),
+    weight=(10.0, -12.0, -250.0, 8.0, 14.0, 5.0, -1.5, 6.0, 10.0, -4.0, -6.0, 12.0),
+    bias=0.0,
+)

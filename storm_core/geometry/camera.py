@@ -29,8 +29,10 @@ class PinholeCamera:
         if self.width < 1 or self.height < 1:
             raise InputError(f"camera size must be positive, got {self.width}x{self.height}")
         if not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
-            raise InputError(f"camera intrinsics must be finite with fx, fy > 0, got fx={self.fx} fy={self.fy} "
-                             f"cx={self.cx} cy={self.cy}; is camera_info filled in?")
+            raise InputError(
+                f"camera intrinsics must be finite with fx, fy > 0, got fx={self.fx} fy={self.fy} "
+                f"cx={self.cx} cy={self.cy}; is camera_info filled in?"
+            )
 
     @staticmethod
     def from_matrix(k: ArrayLike, width: int, height: int) -> "PinholeCamera":
@@ -50,11 +52,15 @@ class PinholeCamera:
     def require_plausible(self) -> None:
         """InputError when the intrinsics cannot belong to a whole image of this size."""
         if not (-self.width < self.cx < 2 * self.width and -self.height < self.cy < 2 * self.height):
-            raise InputError(f"principal point ({self.cx}, {self.cy}) lies far outside the {self.width}x{self.height} "
-                             "image; the intrinsics belong to another image size")
+            raise InputError(
+                f"principal point ({self.cx}, {self.cy}) lies far outside the {self.width}x{self.height} "
+                "image; the intrinsics belong to another image size"
+            )
         if not 0.2 < self.fx / self.fy < 5 or not 0.1 * self.width < self.fx < 20 * self.width:
-            raise InputError(f"focal lengths fx={self.fx}, fy={self.fy} are implausible for a {self.width}x{self.height} "
-                             "image; K must be in pixels")
+            raise InputError(
+                f"focal lengths fx={self.fx}, fy={self.fy} are implausible for a {self.width}x{self.height} "
+                "image; K must be in pixels"
+            )
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -79,11 +85,13 @@ class PinholeCamera:
 
     def crop(self, x0: float, y0: float, scale: float, width: int, height: int) -> "PinholeCamera":
         """Camera of a crop: crop pixel = scale * (pixel - (x0, y0)), so neighbouring centres stay exact."""
-        return PinholeCamera(width, height, self.fx * scale, self.fy * scale,
-                             (self.cx - x0) * scale, (self.cy - y0) * scale)
+        return PinholeCamera(
+            width, height, self.fx * scale, self.fy * scale, (self.cx - x0) * scale, (self.cy - y0) * scale
+        )
 
     def resized(self, width: int, height: int) -> "PinholeCamera":
         """Camera of the image resized to width x height (half-pixel-exact, as cv2.resize samples)."""
         sx, sy = width / self.width, height / self.height
-        return PinholeCamera(width, height, self.fx * sx, self.fy * sy,
-                             (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5)
+        return PinholeCamera(
+            width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        )

@@ -33,8 +33,16 @@ def _suppress(centers, rotations, keep, distance, trace, quota):  # noqa: ANN001
     return chosen[:count]
 
 
-def suppress(cam_from_objs: NDArray[np.float64], center: NDArray[np.float64], diameter: float, keep: int, *,
-             distance: float = 0.2, angle_deg: float = 30.0, quota: int = 1_000_000) -> NDArray[np.int64]:
+def suppress(
+    cam_from_objs: NDArray[np.float64],
+    center: NDArray[np.float64],
+    diameter: float,
+    keep: int,
+    *,
+    distance: float = 0.2,
+    angle_deg: float = 30.0,
+    quota: int = 1_000_000,
+) -> NDArray[np.int64]:
     """Indices of at most `keep` poses, in the given order, no two of them closer than both thresholds.
 
     Args:
@@ -42,5 +50,11 @@ def suppress(cam_from_objs: NDArray[np.float64], center: NDArray[np.float64], di
       distance: in diameters, between object centres. quota: largest number of poses kept within `distance`.
     """
     rotations = np.ascontiguousarray(cam_from_objs[:, :3, :3])
-    return _suppress(rotations @ center + cam_from_objs[:, :3, 3], rotations, keep, distance * diameter,
-                     1 + 2 * np.cos(np.deg2rad(angle_deg)), quota)
+    return _suppress(
+        rotations @ center + cam_from_objs[:, :3, 3],
+        rotations,
+        keep,
+        distance * diameter,
+        1 + 2 * np.cos(np.deg2rad(angle_deg)),
+        quota,
+    )

@@ -64,10 +64,17 @@ class EvidenceMonitor:
             verdict = Verdict.OCCLUDED
         return self._judgement(track, verdict, probability, _strongest_doubt(evidence), evidence)
 
-    def _judgement(self, track: Track, verdict: Verdict, probability: float, reason: Reason,
-                   evidence: Evidence) -> Judgement:
-        return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns, verdict=verdict,
-                         probability=probability, reason=reason, evidence=evidence)
+    def _judgement(
+        self, track: Track, verdict: Verdict, probability: float, reason: Reason, evidence: Evidence
+    ) -> Judgement:
+        return Judgement(
+            object_name=track.object_name,
+            stamp_ns=track.stamp_ns,
+            verdict=verdict,
+            probability=probability,
+            reason=reason,
+            evidence=evidence,
+        )
 
 
 def _strongest_doubt(evidence: Evidence) -> Reason:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.camera import PinholeCamera
@@ -45,15 +46,24 @@ def chroma_of(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([(c[..., 0] - c[..., 1]) / total * 2, (c[..., 0] + c[..., 1] - 2 * c[..., 2]) / total * 2], -1)
 
 
-def _farthest(points: NDArray[np.float64], n: int, first: int) -> NDArray[np.int64]:
+@njit(cache=True)
+def _farthest(points, n, first):  # noqa: ANN001, ANN202
     """Indices of n far-apart points (farthest point sampling); repeats when there are fewer than n points."""
     chosen = np.empty(n, np.int64)
     distance = np.full(len(points), np.inf)
     current = first
     for i in range(n):
         chosen[i] = current
-        distance = np.minimum(distance, ((points - points[current]) ** 2).sum(-1))
-        current = int(distance.argmax())
+        best = -1.0
+        following = current
+        for k in range(len(points)):
+            d = 0.0
+            for axis in range(3):
+                d += (points[k, axis] - points[current, axis]) ** 2
+            distance[k] = min(distance[k], d)
+            if distance[k] > best:
+                best, following = distance[k], k
+        current = following
     return chosen
 
 
@@ -103,5 +113,7 @@ def build_templates(model: ObjectModel, n: int) -> Templates:
             rv, ru = rv[angle][pick], ru[angle][pick]
             cv, cu = np.nonzero(mask - inner)
             near = ((cv[None] - rv[:, None]) ** 2 + (cu[None] - ru[:, None]) ** 2).argmin(1)
-            outside[i] = camera.back_project(np.stack([ru, rv], -1), rendering.depth[i, cv[near], cu[near]]) - center_cam
+            outside[i] = (
+                camera.back_project(np.stack([ru, rv], -1), rendering.depth[i, cv[near], cu[near]]) - center_cam
+            )
     return Templates(rotations, points, normals, chroma, outside, anchors)

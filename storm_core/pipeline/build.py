@@ -1,9 +1,10 @@
-"""The composition root: the only place that knows which class implements which stage. Nodes build only what they need."""
+"""The composition root: the only place that knows which class implements which stage. Nodes build what they need."""
 
 from storm_core.config import StormConfig
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, Tracker
 from storm_core.pipeline.system import Pipeline
+
 
 def build_models(config: StormConfig) -> dict[str, ObjectModel]:
     """The models named by config.objects from config.models, checked (MeshError names file and remedy)."""
@@ -46,6 +47,11 @@ def build_pipeline(config: StormConfig, models: dict[str, ObjectModel] | None = 
     """The offline pipeline over all configured objects."""
     models = build_models(config) if models is None else models
     return Pipeline(
-        tuple(models), build_localizer(config, models), build_registrar(config, models), build_tracker(config, models),
-        build_monitor(config, models), build_score_refiner(config, models) if config.score_model.enable else None,
-        config.recovery)
+        tuple(models),
+        build_localizer(config, models),
+        build_registrar(config, models),
+        build_tracker(config, models),
+        build_monitor(config, models),
+        build_score_refiner(config, models) if config.score_model.enable else None,
+        config.recovery,
+    )

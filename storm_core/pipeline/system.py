@@ -52,8 +52,16 @@ class _Object:
 class Pipeline:
     """step(frame) -> StepOutput. One instance per recording; frames in order of their stamps."""
 
-    def __init__(self, names: tuple[str, ...], localizer: Localizer, registrar: Registrar, tracker: Tracker,
-                 monitor: Monitor, refiner: ScoreRefiner | None, config: RecoveryConfig) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        localizer: Localizer,
+        registrar: Registrar,
+        tracker: Tracker,
+        monitor: Monitor,
+        refiner: ScoreRefiner | None,
+        config: RecoveryConfig,
+    ) -> None:
         self._objects = {name: _Object() for name in names}
         self._localizer, self._registrar, self._tracker = localizer, registrar, tracker
         self._monitor, self._refiner, self._config = monitor, refiner, config
@@ -72,8 +80,12 @@ class Pipeline:
                 actions, item.pending = item.pending, []
                 for action in actions:
                     self._act(name, action, frame)
-        return StepOutput(stamp_ns=frame.stamp_ns, objects=tuple(self._output(n, frame) for n in self._objects),
-                          transitions=tuple(self._transitions), stage_ms=dict(self._ms))
+        return StepOutput(
+            stamp_ns=frame.stamp_ns,
+            objects=tuple(self._output(n, frame) for n in self._objects),
+            transitions=tuple(self._transitions),
+            stage_ms=dict(self._ms),
+        )
 
     def _follow(self, frame: Frame) -> None:
         """Track every object under way, judge every tracked pose."""
@@ -83,16 +95,25 @@ class Pipeline:
             if isinstance(result, Track):
                 self._judge(name, frame, result)
             else:
-                self._event(name, TrackLost(stamp_ns=frame.stamp_ns, epoch=self._objects[name].state.epoch,
-                                            reason=result.reason))
+                self._event(
+                    name,
+                    TrackLost(stamp_ns=frame.stamp_ns, epoch=self._objects[name].state.epoch, reason=result.reason),
+                )
 
     def _judge(self, name: str, frame: Frame, track: Track) -> None:
         item = self._objects[name]
         with self._timed("monitor"):
             item.judgement = self._monitor.judge(frame, track)
         item.track = track
-        self._event(name, Judged(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, verdict=item.judgement.verdict,
-                                 reason=item.judgement.reason))
+        self._event(
+            name,
+            Judged(
+                stamp_ns=frame.stamp_ns,
+                epoch=item.state.epoch,
+                verdict=item.judgement.verdict,
+                reason=item.judgement.reason,
+            ),
+        )
         if item.state.trusted:
             item.last_pose = track.cam_from_obj
 
@@ -105,8 +126,15 @@ class Pipeline:
                 found = self._localizer.localize(frame, name, Hint(cam_from_obj=item.last_pose))
             ok = isinstance(found, Localization)
             item.localization = found if ok else None
-            self._event(name, SearchDone(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, found=ok,
-                                         reason=Reason.FOUND if ok else found.reason))
+            self._event(
+                name,
+                SearchDone(
+                    stamp_ns=frame.stamp_ns,
+                    epoch=item.state.epoch,
+                    found=ok,
+                    reason=Reason.FOUND if ok else found.reason,
+                ),
+            )
             # A successful search asks for registration in the same frame; a failed one for a search in the next.
             if Action.REGISTER in item.pending:
                 item.pending.remove(Action.REGISTER)
@@ -124,20 +152,43 @@ class Pipeline:
                     result = self._refiner.refine(frame, result).registration
             self._monitor.reset(name)
             self._tracker.start(frame, result)
-        self._event(name, RegisterDone(stamp_ns=frame.stamp_ns, epoch=item.state.epoch, registered=ok,
-                                       reason=Reason.REGISTERED if ok else result.reason))
+        self._event(
+            name,
+            RegisterDone(
+                stamp_ns=frame.stamp_ns,
+                epoch=item.state.epoch,
+                registered=ok,
+                reason=Reason.REGISTERED if ok else result.reason,
+            ),
+        )
         if ok:
             # The monitor's first word is on the frame the pose was found in.
-            self._judge(name, frame, Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=result.cam_from_obj,
-                                           covariance=result.covariance, innovation=0.0))
+            self._judge(
+                name,
+                frame,
+                Track(
+                    object_name=name,
+                    stamp_ns=frame.stamp_ns,
+                    cam_from_obj=result.cam_from_obj,
+                    covariance=result.covariance,
+                    innovation=0.0,
+                ),
+            )
 
     def _event(self, name: str, event: Event) -> None:
         item = self._objects[name]
         before = item.state
         item.state, actions = step(before, event, self._config)
         if item.state.state is not before.state:
-            self._transitions.append(Transition(object_name=name, stamp_ns=event.stamp_ns, before=before.state.value,
-                                                after=item.state.state.value, reason=item.state.reason))
+            self._transitions.append(
+                Transition(
+                    object_name=name,
+                    stamp_ns=event.stamp_ns,
+                    before=before.state.value,
+                    after=item.state.state.value,
+                    reason=item.state.reason,
+                )
+            )
         item.pending.extend(actions)
 
     def _output(self, name: str, frame: Frame) -> ObjectOutput:

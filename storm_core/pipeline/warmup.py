@@ -1,4 +1,4 @@
-"""First calls are slow: kernels are compiled (once per machine) or loaded (once per process). Do that before frames come.
+"""First calls are slow: kernels are compiled (once per machine) or loaded (once per process). Do it before frames come.
 
 `python -m storm_core.pipeline.warmup` compiles every kernel into the cache beside the sources.
 """
@@ -29,18 +29,39 @@ def staged_view(model: ObjectModel, stamp_ns: int = 0) -> tuple[Frame, NDArray[n
     return Frame(rgb=rgb, depth=depth, camera=CAMERA, stamp_ns=stamp_ns), pose
 
 
-def warm_up(models: dict[str, ObjectModel], *, localizer: Localizer | None = None, registrar: Registrar | None = None,
-            tracker: Tracker | None = None, monitor: Monitor | None = None, refiner: ScoreRefiner | None = None) -> None:
+def warm_up(
+    models: dict[str, ObjectModel],
+    *,
+    localizer: Localizer | None = None,
+    registrar: Registrar | None = None,
+    tracker: Tracker | None = None,
+    monitor: Monitor | None = None,
+    refiner: ScoreRefiner | None = None,
+) -> None:
     """Run the given stages once on a staged view of one model; their answers are thrown away, their state is reset."""
     name, model = next(iter(models.items()))
     frame, pose = staged_view(model)
-    known = Registration(object_name=name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, probability=1.0,
-                         evidence=Evidence())
+    known = Registration(
+        object_name=name,
+        stamp_ns=0,
+        cam_from_obj=pose,
+        covariance=np.eye(6) * 1e-6,
+        probability=1.0,
+        evidence=Evidence(),
+    )
     if localizer is not None:
         localizer.localize(frame, name, Hint())
     if registrar is not None:
-        registrar.register(frame, Localization(object_name=name, stamp_ns=0, mask=frame.depth < 3.9 * model.diameter,
-                                               cam_from_objs=np.zeros((0, 4, 4)), probability=1.0))
+        registrar.register(
+            frame,
+            Localization(
+                object_name=name,
+                stamp_ns=0,
+                mask=frame.depth < 3.9 * model.diameter,
+                cam_from_objs=np.zeros((0, 4, 4)),
+                probability=1.0,
+            ),
+        )
     if refiner is not None:
         refiner.refine(frame, known)
     if tracker is not None:
@@ -48,8 +69,9 @@ def warm_up(models: dict[str, ObjectModel], *, localizer: Localizer | None = Non
         tracker.track(staged_view(model, 33_333_333)[0])
         tracker.stop(name)
     if monitor is not None:
-        monitor.judge(frame, Track(object_name=name, stamp_ns=0, cam_from_obj=pose, covariance=known.covariance,
-                                   innovation=0.0))
+        monitor.judge(
+            frame, Track(object_name=name, stamp_ns=0, cam_from_obj=pose, covariance=known.covariance, innovation=0.0)
+        )
         monitor.reset(name)
 
 
@@ -70,16 +92,27 @@ def compile_kernels() -> None:
 
     mesh = trimesh.creation.box(extents=(0.08, 0.12, 0.05)).subdivide_to_size(0.008)
     vertices = np.asarray(mesh.vertices, np.float32)
-    model = ObjectModel(name="box", vertices=vertices, faces=np.asarray(mesh.faces, np.int32),
-                        colors=np.random.default_rng(0).integers(0, 255, vertices.shape).astype(np.uint8),
-                        diameter=float(np.linalg.norm(mesh.extents)), symmetries=np.eye(4)[None],
-                        eval_vertices=vertices.astype(float), sha256="warm-up")
+    model = ObjectModel(
+        name="box",
+        vertices=vertices,
+        faces=np.asarray(mesh.faces, np.int32),
+        colors=np.random.default_rng(0).integers(0, 255, vertices.shape).astype(np.uint8),
+        diameter=float(np.linalg.norm(mesh.extents)),
+        symmetries=np.eye(4)[None],
+        eval_vertices=vertices.astype(float),
+        sha256="warm-up",
+    )
     models = {"box": model}
     with tempfile.TemporaryDirectory() as cache:
         config: StormConfig = build({"onboarding.cache": cache})
-        warm_up(models, localizer=build_localizer(config, models), registrar=build_registrar(config, models),
-                tracker=build_tracker(config, models), monitor=build_monitor(config, models),
-                refiner=build_score_refiner(config, models))
+        warm_up(
+            models,
+            localizer=build_localizer(config, models),
+            registrar=build_registrar(config, models),
+            tracker=build_tracker(config, models),
+            monitor=build_monitor(config, models),
+            refiner=build_score_refiner(config, models),
+        )
 
 
 if __name__ == "__main__":

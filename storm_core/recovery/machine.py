@@ -124,8 +124,9 @@ Step = tuple[ObjectState, tuple[Action, ...]]
 
 
 def _enter(s: ObjectState, state: State, reason: Reason, stamp_ns: int, **changes: object) -> ObjectState:
-    return replace(s, state=state, reason=reason, since_ns=stamp_ns, good=0, occluded=False, busy_since_ns=-1,
-                   **changes)  # type: ignore[arg-type]
+    return replace(
+        s, state=state, reason=reason, since_ns=stamp_ns, good=0, occluded=False, busy_since_ns=-1, **changes
+    )  # type: ignore[arg-type]
 
 
 def _search(s: ObjectState, reason: Reason, stamp_ns: int, *actions: Action) -> Step:

@@ -30,13 +30,28 @@ def apply_at(pose, pivot, xi):  # noqa: ANN001
     for i in range(3):
         for j in range(3):
             pose[i, j] = r[i, 0] * old[0, j] + r[i, 1] * old[1, j] + r[i, 2] * old[2, j]
-        pose[i, 3] = (r[i, 0] * (old[0, 3] - pivot[0]) + r[i, 1] * (old[1, 3] - pivot[1])
-                      + r[i, 2] * (old[2, 3] - pivot[2])) + pivot[i] + xi[i]
+        pose[i, 3] = (
+            (r[i, 0] * (old[0, 3] - pivot[0]) + r[i, 1] * (old[1, 3] - pivot[1]) + r[i, 2] * (old[2, 3] - pivot[2]))
+            + pivot[i]
+            + xi[i]
+        )
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True)
-def icp_kernel(vertices, faces, center, diameter, poses, cam, depth_image, side, iterations, gate0, gate1,  # noqa: ANN001, PLR0913, PLR0915
-               two_sided):
+def icp_kernel(
+    vertices,
+    faces,
+    center,
+    diameter,
+    poses,
+    cam,
+    depth_image,
+    side,
+    iterations,
+    gate0,
+    gate1,  # noqa: ANN001, PLR0913, PLR0915
+    two_sided,
+):
     """Refine poses (N, 4, 4) in place; returns the last normal matrices (N, 6, 6) and residual variances (N,)."""
     n = poses.shape[0]
     h, w = depth_image.shape
@@ -73,10 +88,16 @@ def icp_kernel(vertices, faces, center, diameter, poses, cam, depth_image, side,
                     if abs(zo - zm) > gate:
                         continue
                     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                    e1x, e1y, e1z = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1],
-                                     vertices[b, 2] - vertices[a, 2])
-                    e2x, e2y, e2z = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1],
-                                     vertices[c, 2] - vertices[a, 2])
+                    e1x, e1y, e1z = (
+                        vertices[b, 0] - vertices[a, 0],
+                        vertices[b, 1] - vertices[a, 1],
+                        vertices[b, 2] - vertices[a, 2],
+                    )
+                    e2x, e2y, e2z = (
+                        vertices[c, 0] - vertices[a, 0],
+                        vertices[c, 1] - vertices[a, 1],
+                        vertices[c, 2] - vertices[a, 2],
+                    )
                     mx, my, mz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
                     nx = pose[0, 0] * mx + pose[0, 1] * my + pose[0, 2] * mz
                     ny = pose[1, 0] * mx + pose[1, 1] * my + pose[1, 2] * mz
@@ -124,8 +145,15 @@ def icp_kernel(vertices, faces, center, diameter, poses, cam, depth_image, side,
     return hessians, variances
 
 
-def refine(features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64], *, side: int, iterations: int,
-           gate: tuple[float, float]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def refine(
+    features: FrameFeatures,
+    model: ObjectModel,
+    cam_from_objs: NDArray[np.float64],
+    *,
+    side: int,
+    iterations: int,
+    gate: tuple[float, float],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """ICP-refined copies of poses (N, 4, 4), their normal matrices (N, 6, 6) at the object centre, residual variances.
 
     Args:
@@ -134,6 +162,17 @@ def refine(features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[n
     poses = np.array(cam_from_objs, np.float64, order="C").reshape(-1, 4, 4)
     d = model.diameter
     hessians, variances = icp_kernel(
-        model.vertices, model.faces, model.center, d, poses, features.frame.camera.vector, features.frame.depth, side,
-        iterations, max(gate[0] * d, 0.01), max(gate[1] * d, 0.004), True)
+        model.vertices,
+        model.faces,
+        model.center,
+        d,
+        poses,
+        features.frame.camera.vector,
+        features.frame.depth,
+        side,
+        iterations,
+        max(gate[0] * d, 0.01),
+        max(gate[1] * d, 0.004),
+        True,
+    )
     return poses, hessians, variances

@@ -29,7 +29,9 @@ def poses_from_mask(frame: Frame, model: ObjectModel, mask: NDArray[np.bool_], n
     poses = from_rotation_translation(rotations, start - rotations @ model.center)
     side, step = 48, 1.3 * model.diameter * frame.camera.fx / start[2] / 48
     middle = frame.camera.project(start)
-    camera = frame.camera.crop(middle[0] - step * (side - 1) / 2, middle[1] - step * (side - 1) / 2, 1 / step, side, side)
+    camera = frame.camera.crop(
+        middle[0] - step * (side - 1) / 2, middle[1] - step * (side - 1) / 2, 1 / step, side, side
+    )
     depth, _ = NumbaRenderer().depth(model, poses, camera)
     rv, ru = np.indices((side, side))
     rays = np.stack([(ru - camera.cx) / camera.fx, (rv - camera.cy) / camera.fy, np.ones((side, side))], -1)

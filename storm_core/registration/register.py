@@ -13,8 +13,8 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import skew
 from storm_core.geometry.suppress import suppress
 from storm_core.onboarding.onboard import Onboarded, onboard
-from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.refinement.icp import refine
+from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.twins import resolve_twins
 from storm_core.types import Evidence, Frame, Localization, Reason, Registration, RegistrationFailure
 
@@ -33,8 +33,9 @@ class Candidate:
     variance: float
 
 
-def best_candidate(features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64],
-                   config: RegistrationConfig) -> Candidate | None:
+def best_candidate(
+    features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], config: RegistrationConfig
+) -> Candidate | None:
     """Coarse-to-fine: refine all, keep the best distinct ones, refine finer, let colour settle twins, verify."""
     model = onboarded.model
     if len(poses) == 0:
@@ -69,7 +70,9 @@ def covariance_at_origin(model: ObjectModel, candidate: Candidate) -> NDArray[np
 class GeometricRegistrar:
     """The default Registrar: geometry and colour, no weights."""
 
-    def __init__(self, models: dict[str, ObjectModel], config: RegistrationConfig, onboarding: OnboardingConfig) -> None:
+    def __init__(
+        self, models: dict[str, ObjectModel], config: RegistrationConfig, onboarding: OnboardingConfig
+    ) -> None:
         self._config = config
         self._rotations = onboarding.rotations
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
@@ -82,18 +85,30 @@ class GeometricRegistrar:
         if len(poses) == 0:
             poses = self._from_mask(features, onboarded.model, localization.mask)
             if len(poses) == 0:
-                return RegistrationFailure(object_name=name, stamp_ns=stamp, reason=Reason.MASK_WITHOUT_DEPTH,
-                                           detail="fewer than 20 px of the mask have depth")
+                return RegistrationFailure(
+                    object_name=name,
+                    stamp_ns=stamp,
+                    reason=Reason.MASK_WITHOUT_DEPTH,
+                    detail="fewer than 20 px of the mask have depth",
+                )
         best = best_candidate(features, onboarded, poses, self._config)
         if best is None or best.probability < self._config.accept:
             return RegistrationFailure(
-                object_name=name, stamp_ns=stamp, reason=Reason.VERIFIER_REJECTED,
+                object_name=name,
+                stamp_ns=stamp,
+                reason=Reason.VERIFIER_REJECTED,
                 detail="" if best is None else f"probability {best.probability:.2f} < {self._config.accept}",
                 probability=0.0 if best is None else best.probability,
-                evidence=Evidence() if best is None else best.evidence)
-        return Registration(object_name=name, stamp_ns=stamp, cam_from_obj=best.cam_from_obj,
-                            covariance=covariance_at_origin(onboarded.model, best), probability=best.probability,
-                            evidence=best.evidence)
+                evidence=Evidence() if best is None else best.evidence,
+            )
+        return Registration(
+            object_name=name,
+            stamp_ns=stamp,
+            cam_from_obj=best.cam_from_obj,
+            covariance=covariance_at_origin(onboarded.model, best),
+            probability=best.probability,
+            evidence=best.evidence,
+        )
 
     def _from_mask(self, features: FrameFeatures, model: ObjectModel, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         poses = poses_from_mask(features.frame, model, mask, self._rotations)

@@ -1,4 +1,4 @@
-"""Geometric twins: shapes like a cube look the same after a turn; only colour can tell. Colour decides near-ties only."""
+"""Geometric twins: a cube looks the same after a turn; only colour can tell. Colour decides near-ties only."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,14 @@ NEAR_TIE = 0.06
 """Geometric score difference up to which colour may overrule geometry."""
 
 
-def resolve_twins(features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64],
-                  shape_symmetries: NDArray[np.float64], *, side: int = 72) -> NDArray[np.float64]:
+def resolve_twins(
+    features: FrameFeatures,
+    model: ObjectModel,
+    cam_from_objs: NDArray[np.float64],
+    shape_symmetries: NDArray[np.float64],
+    *,
+    side: int = 72,
+) -> NDArray[np.float64]:
     """Poses (N, 4, 4) and their turned twins, best first: geometric near-ties ordered by colour correlation.
 
     Args:
@@ -36,6 +42,3 @@ def declared_distance(model: ObjectModel, a: NDArray[np.float64], b: NDArray[np.
     target = transform(b, pick)
     turned = a @ model.symmetries
     return float(np.linalg.norm(transform(turned, pick) - target, axis=-1).max(-1).min())
-
-
-

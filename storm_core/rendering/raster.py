@@ -137,7 +137,9 @@ def shade_batch(vertices, faces, colors, poses, cams, depth, face):  # noqa: ANN
         for v in range(height):
             for u in range(width):
                 f = face[k, v, u]
-                if f < 0 or not shade_pixel(vertices, faces, colors, poses[k], cams[k], u, v, depth[k, v, u], f, nn, cc):
+                if f < 0 or not shade_pixel(
+                    vertices, faces, colors, poses[k], cams[k], u, v, depth[k, v, u], f, nn, cc
+                ):
                     continue
                 for ch in range(3):
                     normal[k, v, u, ch] = nn[ch]

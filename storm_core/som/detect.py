@@ -46,12 +46,17 @@ class GeometricLocalizer:
                 return found
         poses = self.candidates(features, onboarded, hint)
         if len(poses) == 0:
-            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE,
-                            detail="no template is supported by the depth image")
+            return NotFound(
+                object_name=object_name,
+                stamp_ns=frame.stamp_ns,
+                reason=Reason.NO_CANDIDATE,
+                detail="no template is supported by the depth image",
+            )
         return self._answer(features, onboarded, poses, self._config.uncertain)
 
-    def _answer(self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64],
-                least: float) -> Localization | NotFound:
+    def _answer(
+        self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], least: float
+    ) -> Localization | NotFound:
         """The verifier's choice among candidates; NotFound below the probability `least`."""
         frame, object_name = features.frame, onboarded.model.name
         table = compare(features, onboarded.model, poses, side=64)
@@ -60,14 +65,23 @@ class GeometricLocalizer:
         best = poses[order[0]]
         probability = VERIFIER.probability(to_evidence(table[order[0]]))
         if probability < least:
-            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.VERIFIER_REJECTED,
-                            detail=f"best of {len(poses)} candidates has probability {probability:.2f}",
-                            probability=probability)
+            return NotFound(
+                object_name=object_name,
+                stamp_ns=frame.stamp_ns,
+                reason=Reason.VERIFIER_REJECTED,
+                detail=f"best of {len(poses)} candidates has probability {probability:.2f}",
+                probability=probability,
+            )
         mask = modal_mask(frame, onboarded.model, best)
         if not mask.any():
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY)
-        return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=mask,
-                            cam_from_objs=poses[order[:HYPOTHESES]], probability=probability)
+        return Localization(
+            object_name=object_name,
+            stamp_ns=frame.stamp_ns,
+            mask=mask,
+            cam_from_objs=poses[order[:HYPOTHESES]],
+            probability=probability,
+        )
 
     def _again(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
         """The cheap searches when the last pose is known: around that pose, then its rotation anywhere.
@@ -88,8 +102,9 @@ class GeometricLocalizer:
         poses = self.candidates(features, onboarded, hint, near)
         return self._answer(features, onboarded, poses, CONVINCING) if len(poses) else found
 
-    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint,
-                   subset: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    def candidates(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, subset: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first. subset: templates to try (None = all)."""
         model = onboarded.model
         image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, _region(features.frame, hint))
@@ -100,21 +115,33 @@ class GeometricLocalizer:
         # The scan's sparse points rank well within one place, badly between places: rank anew by all pixels.
         odds = VERIFIER.table_log_odds(compare(features, model, poses, side=32, tau=0.1 * model.diameter))
         poses = poses[np.argsort(-odds, kind="stable")]
-        poses = poses[suppress(poses, model.center, model.diameter, 5 * self._config.max_candidates, distance=0.15,
-                               angle_deg=20.0, quota=8)]
+        poses = poses[
+            suppress(
+                poses,
+                model.center,
+                model.diameter,
+                5 * self._config.max_candidates,
+                distance=0.15,
+                angle_deg=20.0,
+                quota=8,
+            )
+        ]
         poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
         odds = VERIFIER.table_log_odds(compare(features, model, poses, side=40))
         poses = poses[np.argsort(-odds, kind="stable")]
-        poses = poses[suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1,
-                               angle_deg=15.0)]
+        poses = poses[
+            suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1, angle_deg=15.0)
+        ]
         return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]
 
     def _from_mask(self, frame: Frame, name: str, mask: NDArray[np.bool_]) -> Localization | NotFound:
         if not mask.any():
-            return NotFound(object_name=name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY,
-                            detail="the mask hint has no pixel")
-        return Localization(object_name=name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=np.zeros((0, 4, 4)),
-                            probability=1.0)
+            return NotFound(
+                object_name=name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY, detail="the mask hint has no pixel"
+            )
+        return Localization(
+            object_name=name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=np.zeros((0, 4, 4)), probability=1.0
+        )
 
 
 def _region(frame: Frame, hint: Hint) -> NDArray[np.bool_] | None:
@@ -128,5 +155,5 @@ def _region(frame: Frame, hint: Hint) -> NDArray[np.bool_] | None:
     else:
         u, v = (round(c) for c in hint.point)
         reach = frame.depth.shape[1] // 12
-        region[max(0, v - reach):v + reach, max(0, u - reach):u + reach] = True
+        region[max(0, v - reach) : v + reach, max(0, u - reach) : u + reach] = True
     return region

@@ -40,8 +40,9 @@ class ScanImage:
     seeds: NDArray[np.int32]
 
 
-def scan_image(features: FrameFeatures, min_depth: float, max_depth: float, stride: int,
-               region: NDArray[np.bool_] | None = None) -> ScanImage:
+def scan_image(
+    features: FrameFeatures, min_depth: float, max_depth: float, stride: int, region: NDArray[np.bool_] | None = None
+) -> ScanImage:
     """Subsample the frame by 2 and choose seeds off the dominant plane (and inside `region`, (H, W), if given)."""
     frame = features.frame
     depth = np.ascontiguousarray(frame.depth[::2, ::2])
@@ -51,7 +52,7 @@ def scan_image(features: FrameFeatures, min_depth: float, max_depth: float, stri
     candidate = (depth > min_depth) & (depth < max_depth) & (features.normal[..., 2] < 0)
     off_plane = candidate & ~dominant_plane(depth, features.normal, camera, candidate)
     grid = np.zeros_like(candidate)
-    grid[stride // 2::stride, stride // 2::stride] = True
+    grid[stride // 2 :: stride, stride // 2 :: stride] = True
     use = off_plane & grid
     if region is not None:
         use = candidate & grid & region[::2, ::2]
@@ -59,8 +60,13 @@ def scan_image(features: FrameFeatures, min_depth: float, max_depth: float, stri
     return ScanImage(depth, features.normal, chroma_of(smooth), camera, np.stack([u, v], -1).astype(np.int32))
 
 
-def dominant_plane(depth: NDArray[np.float32], normal: NDArray[np.float32], camera: NDArray[np.float64],
-                   candidate: NDArray[np.bool_], thickness: float = 0.008) -> NDArray[np.bool_]:
+def dominant_plane(
+    depth: NDArray[np.float32],
+    normal: NDArray[np.float32],
+    camera: NDArray[np.float64],
+    candidate: NDArray[np.bool_],
+    thickness: float = 0.008,
+) -> NDArray[np.bool_]:
     """Pixels of the largest plane when it fills at least 15 % of the candidates; else nothing (RANSAC on normals)."""
     v, u = np.nonzero(candidate)
     if len(v) < 500:
@@ -98,7 +104,9 @@ def _aligning(a, b, out):  # noqa: ANN001
 
 
 @njit(cache=True, fastmath=FAST)
-def _evaluate(t, anchor, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least):  # noqa: ANN001, PLR0913
+def _evaluate(
+    t, anchor, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least
+):  # noqa: ANN001, PLR0913
     """Score of template t, turned by `turn` about its anchor lying at `seed`; -1 when given up early."""
     h, w = depth.shape
     total = 0.0
@@ -130,9 +138,11 @@ def _evaluate(t, anchor, seed, turn, points, normals, chroma, outside, depth, no
             ox, oy, oz = normal[v, u, 0], normal[v, u, 1], normal[v, u, 2]
             if oz != 0:
                 mx, my, mz = normals[t, i, 0], normals[t, i, 1], normals[t, i, 2]
-                dot = (ox * (turn[0, 0] * mx + turn[0, 1] * my + turn[0, 2] * mz)
-                       + oy * (turn[1, 0] * mx + turn[1, 1] * my + turn[1, 2] * mz)
-                       + oz * (turn[2, 0] * mx + turn[2, 1] * my + turn[2, 2] * mz))
+                dot = (
+                    ox * (turn[0, 0] * mx + turn[0, 1] * my + turn[0, 2] * mz)
+                    + oy * (turn[1, 0] * mx + turn[1, 1] * my + turn[1, 2] * mz)
+                    + oz * (turn[2, 0] * mx + turn[2, 1] * my + turn[2, 2] * mz)
+                )
                 value *= min(max((dot - 0.2) / 0.6, 0.0), 1.0)
             else:
                 value *= 0.7
@@ -168,8 +178,22 @@ def _evaluate(t, anchor, seed, turn, points, normals, chroma, outside, depth, no
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
-def _scan(seeds, points, normals, chroma, outside, anchors, depth, normal, chroma_image, cam, tau, gap, least,  # noqa: ANN001, PLR0913
-          keep):
+def _scan(
+    seeds,
+    points,
+    normals,
+    chroma,
+    outside,
+    anchors,
+    depth,
+    normal,
+    chroma_image,
+    cam,
+    tau,
+    gap,
+    least,  # noqa: ANN001, PLR0913
+    keep,
+):
     """Best `keep` (score, template, anchor) per seed: (S, keep, 3)."""
     n = seeds.shape[0]
     best = np.zeros((n, keep, 3))
@@ -187,8 +211,23 @@ def _scan(seeds, points, normals, chroma, outside, anchors, depth, normal, chrom
                 if facing[0] * normals[t, i, 0] + facing[1] * normals[t, i, 1] + facing[2] * normals[t, i, 2] < 0.87:
                     continue
                 _aligning(normals[t, i], facing, turn)
-                score = _evaluate(t, i, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam,
-                                  tau, gap, max(least, best[s, keep - 1, 0]))
+                score = _evaluate(
+                    t,
+                    i,
+                    seed,
+                    turn,
+                    points,
+                    normals,
+                    chroma,
+                    outside,
+                    depth,
+                    normal,
+                    chroma_image,
+                    cam,
+                    tau,
+                    gap,
+                    max(least, best[s, keep - 1, 0]),
+                )
                 if score > best[s, keep - 1, 0]:
                     j = keep - 1
                     while j > 0 and best[s, j - 1, 0] < score:
@@ -205,9 +244,16 @@ def _aligning_rotations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArr
     return np.eye(3) + k + k @ k / (1 + (a * b).sum(-1))[:, None, None]
 
 
-def scan(image: ScanImage, templates: Templates, diameter: float, center: NDArray[np.float64], *, least: float = 0.35,
-         keep_per_seed: int = 3, subset: NDArray[np.int64] | None = None,
-         ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def scan(
+    image: ScanImage,
+    templates: Templates,
+    diameter: float,
+    center: NDArray[np.float64],
+    *,
+    least: float = 0.35,
+    keep_per_seed: int = 3,
+    subset: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Candidate poses (K, 4, 4) and scores (K,), best first, before non-maximum suppression.
 
     Args:
@@ -216,15 +262,30 @@ def scan(image: ScanImage, templates: Templates, diameter: float, center: NDArra
     pick = slice(None) if subset is None else subset
     t = templates
     points, normals = t.points[pick], t.normals[pick]
-    best = _scan(image.seeds, points, normals, t.chroma[pick], t.outside[pick], t.anchors[pick], image.depth, image.normal,
-                 image.chroma, image.camera, max(0.008, 0.07 * diameter), max(0.012, 0.08 * diameter), least,
-                 keep_per_seed)
+    best = _scan(
+        image.seeds,
+        points,
+        normals,
+        t.chroma[pick],
+        t.outside[pick],
+        t.anchors[pick],
+        image.depth,
+        image.normal,
+        image.chroma,
+        image.camera,
+        max(0.008, 0.07 * diameter),
+        max(0.012, 0.08 * diameter),
+        least,
+        keep_per_seed,
+    )
     seed = np.repeat(np.arange(len(image.seeds)), keep_per_seed)
     best = best.reshape(-1, 3)
     order = np.argsort(-best[:, 0], kind="stable")[: int((best[:, 0] > 0).sum())]
     best, seed = best[order], image.seeds[seed[order]]
     template, anchor = best[:, 1].astype(int), best[:, 2].astype(int)
-    turn = _aligning_rotations(normals[template, anchor].astype(float), image.normal[seed[:, 1], seed[:, 0]].astype(float))
+    turn = _aligning_rotations(
+        normals[template, anchor].astype(float), image.normal[seed[:, 1], seed[:, 0]].astype(float)
+    )
     rotations = turn @ t.rotations[pick][template]
     z = image.depth[seed[:, 1], seed[:, 0]].astype(float)
     c = image.camera

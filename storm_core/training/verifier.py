@@ -1,16 +1,13 @@
-"""Fit the verifier's logistic weights on simulated scenes: `python -m storm_core.training.verifier --scenes 60`.
+"""Fit the verifier's logistic weights on simulated scenes (`storm train verifier`).
 
-Signs are fixed by what a feature means, and the weights are drawn towards the current ones (a Gaussian prior), so that a
-small simulated set sharpens physical reasoning instead of replacing it. Validation scenes use other objects.
+Signs are fixed by what a feature means, and the weights are drawn towards the current ones (a Gaussian prior), so that
+a small simulated set sharpens physical reasoning instead of replacing it. Validation scenes use other objects.
 """
 
-import argparse
-import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.stats import rankdata
 from tqdm import tqdm
 
-from storm_core.evidence.verifier import DEFAULT, FEATURES, Verifier, feature_vector
+from storm_core.evidence.verifier import DEFAULT, Verifier, feature_vector
 from storm_core.training.verifier_data import Row, rows_of_scene
 
 RIGHT, WRONG = 0.1, 0.2
@@ -40,8 +37,11 @@ class Table:
 def table_of(rows: list[Row]) -> Table:
     """Rows that are clearly right or clearly wrong."""
     rows = [r for r in rows if r.error < RIGHT or r.error > WRONG]
-    return Table(np.array([feature_vector(r.evidence) for r in rows]), np.array([r.error < RIGHT for r in rows]),
-                 np.array([r.found for r in rows]))
+    return Table(
+        np.array([feature_vector(r.evidence) for r in rows]),
+        np.array([r.error < RIGHT for r in rows]),
+        np.array([r.found for r in rows]),
+    )
 
 
 def fit(table: Table, prior: Verifier = DEFAULT, strength: float = 30.0) -> Verifier:
@@ -76,9 +76,13 @@ def report(name: str, verifier: Verifier, table: Table) -> dict[str, float]:
     """AUROC over all rows and over the searches' own answers, and their error rates at probability 0.5."""
     odds = np.array([verifier.log_odds_of(x) for x in table.x])
     f = table.found
-    return {f"{name}_auroc": auroc(odds, table.right), f"{name}_auroc_found": auroc(odds[f], table.right[f]),
-            f"{name}_missed": float((odds[f & table.right] < 0).mean()),
-            f"{name}_false": float((odds[f & ~table.right] >= 0).mean()), f"{name}_n": float(f.sum())}
+    return {
+        f"{name}_auroc": auroc(odds, table.right),
+        f"{name}_auroc_found": auroc(odds[f], table.right[f]),
+        f"{name}_missed": float((odds[f & table.right] < 0).mean()),
+        f"{name}_false": float((odds[f & ~table.right] >= 0).mean()),
+        f"{name}_n": float(f.sum()),
+    }
 
 
 def _rows(seed: int, validation: bool) -> list[Row]:
@@ -89,22 +93,6 @@ def collect(scenes: int, validation: bool, first: int = 0, workers: int = 2) -> 
     """Rows of many scenes, in parallel over scenes."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = pool.map(partial(_rows, validation=validation), range(first, first + scenes))
-        return [row for rows in tqdm(jobs, total=scenes, desc="validation" if validation else "training") for row in rows]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=60, help="training scenes; a third as many for validation")
-    parser.add_argument("--json", type=Path, default=Path("verifier.json"), help="where weights and figures go")
-    args = parser.parse_args()
-    train = table_of(collect(args.scenes, validation=False))
-    held_out = table_of(collect(max(1, args.scenes // 3), validation=True))
-    fitted = fit(train)
-    figures = report("prior", DEFAULT, held_out) | report("fitted", fitted, held_out)
-    args.json.write_text(json.dumps({"features": FEATURES, "center": fitted.center, "weight": fitted.weight,
-                                     "bias": fitted.bias, "train_rows": len(train.right), **figures}, indent=1))
-    print(args.json.read_text())
-
-
-if __name__ == "__main__":
-    main()
+        return [
+            row for rows in tqdm(jobs, total=scenes, desc="validation" if validation else "training") for row in rows
+        ]

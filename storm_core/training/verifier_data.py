@@ -71,8 +71,13 @@ def _object(rng: np.random.Generator, validation: bool) -> ObjectModel:
     variant = int(rng.integers(VARIANTS)) + (1000 if validation else 0)
     model = make_object(names[rng.integers(len(names))], variant)
     scale = rng.uniform(0.6, 1.5)
-    return dataclasses.replace(model, vertices=(model.vertices * scale).astype(np.float32), diameter=model.diameter * scale,
-                               eval_vertices=model.eval_vertices * scale, sha256=f"{model.sha256}-{scale}")
+    return dataclasses.replace(
+        model,
+        vertices=(model.vertices * scale).astype(np.float32),
+        diameter=model.diameter * scale,
+        eval_vertices=model.eval_vertices * scale,
+        sha256=f"{model.sha256}-{scale}",
+    )
 
 
 def _as_scanned(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
@@ -85,12 +90,14 @@ def _as_scanned(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
     if rng.random() < 0.6:
         near = cKDTree(model.vertices).query(model.vertices, k=int(rng.integers(4, 40)))[1]
         colors = colors[near].mean(1)
-    return dataclasses.replace(model, colors=(np.clip(colors, 0, 1) * 255).astype(np.uint8),
-                               sha256=f"{model.sha256}-{rng.integers(1 << 30)}")
+    return dataclasses.replace(
+        model, colors=(np.clip(colors, 0, 1) * 255).astype(np.uint8), sha256=f"{model.sha256}-{rng.integers(1 << 30)}"
+    )
 
 
-def _scene(seed: int, rng: np.random.Generator, validation: bool
-           ) -> tuple[Frame, list[ObjectModel], NDArray[np.float64], list[int]]:
+def _scene(
+    seed: int, rng: np.random.Generator, validation: bool
+) -> tuple[Frame, list[ObjectModel], NDArray[np.float64], list[int]]:
     """A cluttered table: the frame, the models on it, their cam_from_objs (N, 4, 4) and visible px."""
     focal = rng.uniform(550, 1080)
     camera = PinholeCamera(640, 480, focal, focal, 319.5 + rng.uniform(-8, 8), 239.5 + rng.uniform(-8, 8))
@@ -101,7 +108,9 @@ def _scene(seed: int, rng: np.random.Generator, validation: bool
         model = _object(rng, validation)
         for _ in range(30):
             place = rng.normal(0, spread, 2)
-            gaps = [np.linalg.norm(place - p) / (model.diameter + m.diameter) for p, m in zip(places, models, strict=True)]
+            gaps = [
+                np.linalg.norm(place - p) / (model.diameter + m.diameter) for p, m in zip(places, models, strict=True)
+            ]
             if not gaps or min(gaps) > 0.45 * rng.uniform(0.55, 1):
                 break
         models.append(model)
@@ -110,22 +119,43 @@ def _scene(seed: int, rng: np.random.Generator, validation: bool
     for model, place in zip(models, places, strict=True):
         upright = rng.random() < 0.6
         tilt = (0.0, 0.0) if upright else (np.pi / 2 * rng.integers(4), np.pi / 2 * rng.integers(2))
-        bodies.append(Body(model=model, world_from_obj=stand(model, place[0], place[1], rng.uniform(0, 2 * np.pi), tilt)))
+        bodies.append(
+            Body(model=model, world_from_obj=stand(model, place[0], place[1], rng.uniform(0, 2 * np.pi), tilt))
+        )
     table = (textures.wood, textures.cloth, textures.plaster, textures.carpet)[rng.integers(4)](512, 512, rng)
     wall = (textures.plaster, textures.wood)[rng.integers(2)](512, 512, rng)
-    planes = (Plane(centre=(0, 0, 0), right=(1, 0, 0), down=(0, 1, 0), half=(rng.uniform(0.5, 0.9), rng.uniform(0.4, 0.8)),
-                    picture=table),
-              Plane(centre=(0, 0.8, 0.3), right=(1, 0, 0), down=(0, 0, -1), half=(1.5, 1.2), picture=wall))
-    scene = Scene(bodies=tuple(bodies), planes=planes, power=rng.uniform(1, 2.2), ambient=rng.uniform(0.2, 0.5),
-                  lamp=(rng.uniform(-1, 1), rng.uniform(-1, 0.2), rng.uniform(0.8, 1.6)))
+    planes = (
+        Plane(
+            centre=(0, 0, 0),
+            right=(1, 0, 0),
+            down=(0, 1, 0),
+            half=(rng.uniform(0.5, 0.9), rng.uniform(0.4, 0.8)),
+            picture=table,
+        ),
+        Plane(centre=(0, 0.8, 0.3), right=(1, 0, 0), down=(0, 0, -1), half=(1.5, 1.2), picture=wall),
+    )
+    scene = Scene(
+        bodies=tuple(bodies),
+        planes=planes,
+        power=rng.uniform(1, 2.2),
+        ambient=rng.uniform(0.2, 0.5),
+        lamp=(rng.uniform(-1, 1), rng.uniform(-1, 0.2), rng.uniform(0.8, 1.6)),
+    )
     distance, elevation = rng.uniform(0.45, 1.1) * max(1, focal / 800), np.deg2rad(rng.uniform(22, 65))
     azimuth = np.deg2rad(rng.uniform(-150, -30))
-    eye = distance * np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    view = SceneRenderer(scene, camera, oversample=1).view(
+    eye = distance * np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    )
+    view = SceneRenderer(scene, camera).view(
         look_at(eye, np.array([*rng.normal(0, 0.03, 2), 0.03]), rng.normal(0, 0.15)),
-        np.array([b.world_from_obj for b in bodies]))
-    sensor = DepthSensor(noise=rng.uniform(0.05, 0.2), edge_loss=rng.uniform(0.2, 0.6), speckle=rng.uniform(0.001, 0.006))
-    frame = Frame(rgb=_photo(view.light, rng), depth=sensor.measure(view.depth, camera, rng), camera=camera, stamp_ns=seed)
+        np.array([b.world_from_obj for b in bodies]),
+    )
+    sensor = DepthSensor(
+        noise=rng.uniform(0.05, 0.2), edge_loss=rng.uniform(0.2, 0.6), speckle=rng.uniform(0.001, 0.006)
+    )
+    frame = Frame(
+        rgb=_photo(view.light, rng), depth=sensor.measure(view.depth, camera, rng), camera=camera, stamp_ns=seed
+    )
     return frame, models, view.cam_from_bodies, [int((view.body == i).sum()) for i in range(len(models))]
 
 
@@ -134,7 +164,9 @@ def _photo(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.u
     image = np.clip(light * rng.uniform(0.8, 1.3) * rng.uniform(0.88, 1.12, 3), 0, 1) ** (1 / 2.2)
     grey = image.mean(-1, keepdims=True)
     image = (grey + (image - grey) * rng.uniform(0.6, 1.7) - 0.5) * rng.uniform(0.8, 1.4) + 0.5
-    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.3)) + rng.normal(0, rng.uniform(0.005, 0.04), image.shape)
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.3)) + rng.normal(
+        0, rng.uniform(0.005, 0.04), image.shape
+    )
     return (np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 

@@ -52,8 +52,10 @@ def test_icp_pulls_a_disturbed_pose_back(model) -> None:  # noqa: ANN001
 
 @pytest.mark.parametrize("model", [textured_box(), bracket()], ids=lambda m: m.name)
 def test_found_and_registered_without_a_mask(model, onboarding: OnboardingConfig) -> None:  # noqa: ANN001
-    frame = frame_of([(textured_box("other", (0.05, 0.05, 0.2), 7), pose((1.2, 0, 0), (-0.15, 0.05, 0.75))), (model, TRUTH)],
-                     noise=0.002)
+    frame = frame_of(
+        [(textured_box("other", (0.05, 0.05, 0.2), 7), pose((1.2, 0, 0), (-0.15, 0.05, 0.75))), (model, TRUTH)],
+        noise=0.002,
+    )
     models = {model.name: model}
     found = GeometricLocalizer(models, SomConfig(), onboarding).localize(frame, model.name, Hint())
     assert isinstance(found, Localization), found
@@ -71,7 +73,9 @@ def test_registered_from_a_mask_alone(onboarding: OnboardingConfig) -> None:
     model = textured_box()
     frame = frame_of([(model, TRUTH)], noise=0.002)
     mask = np.abs(frame_of([(model, TRUTH)]).depth - frame_of([]).depth) > 0.004
-    found = GeometricLocalizer({model.name: model}, SomConfig(), onboarding).localize(frame, model.name, Hint(mask=mask))
+    found = GeometricLocalizer({model.name: model}, SomConfig(), onboarding).localize(
+        frame, model.name, Hint(mask=mask)
+    )
     assert isinstance(found, Localization) and len(found.cam_from_objs) == 0
     result = GeometricRegistrar({model.name: model}, RegistrationConfig(), onboarding).register(frame, found)
     assert isinstance(result, Registration), result
@@ -93,6 +97,8 @@ def test_mask_without_depth_is_refused(onboarding: OnboardingConfig) -> None:
     frame = frame_of([], table=False)
     mask = np.zeros(frame.depth.shape, bool)
     mask[200:260, 300:360] = True
-    found = GeometricLocalizer({model.name: model}, SomConfig(), onboarding).localize(frame, model.name, Hint(mask=mask))
+    found = GeometricLocalizer({model.name: model}, SomConfig(), onboarding).localize(
+        frame, model.name, Hint(mask=mask)
+    )
     result = GeometricRegistrar({model.name: model}, RegistrationConfig(), onboarding).register(frame, found)
     assert isinstance(result, RegistrationFailure) and result.reason.value == "mask_without_depth"

@@ -64,7 +64,7 @@ def test_batch_equals_single(n: int) -> None:
     poses = np.stack([pose(tuple(rng.normal(0, 1, 3)), (0, 0, 0.4 + 0.1 * i)) for i in range(n)])
     batch = NumbaRenderer().render(model, poses, CAMERA)
     for i in range(n):
-        single = NumbaRenderer().render(model, poses[i:i + 1], CAMERA)
+        single = NumbaRenderer().render(model, poses[i : i + 1], CAMERA)
         np.testing.assert_array_equal(batch.depth[i], single.depth[0])
         np.testing.assert_array_equal(batch.color[i], single.color[0])
 

@@ -1,0 +1,53 @@
+"""`storm train`: fit what ships with the project again, on simulated scenes."""
+
+import argparse
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("train", help="fit what was learned again, on simulated scenes")
+    models = parser.add_subparsers(metavar="MODEL", required=True)
+    verifier = models.add_parser(
+        "verifier",
+        help="weights of the verifier (is this pose right?)",
+        description=(
+            "Search simulated scenes for objects that are there and objects that are not, and fit the logistic "
+            "weights. Validation scenes use other objects. About 5 s per scene and core."
+        ),
+    )
+    verifier.add_argument(
+        "--scenes", type=int, default=45, metavar="N", help="training scenes; N/3 more validate (default: 45)"
+    )
+    verifier.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    verifier.add_argument("--json", metavar="FILE", required=True, help="where weights and figures go")
+    verifier.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import json
+
+    from storm_core.errors import ConfigError
+    from storm_core.evidence.verifier import DEFAULT, FEATURES
+    from storm_core.report.atomic import whole_file
+    from storm_core.training.verifier import collect, fit, report, table_of
+
+    if args.scenes < 3 or args.workers < 1:
+        raise ConfigError(f"--scenes must be at least 3 and --workers at least 1, got {args.scenes} and {args.workers}")
+    train = table_of(collect(args.scenes, validation=False, workers=args.workers))
+    held_out = table_of(collect(args.scenes // 3, validation=True, workers=args.workers))
+    fitted = fit(train)
+    figures = report("shipped", DEFAULT, held_out) | report("fitted", fitted, held_out)
+    text = json.dumps(
+        {
+            "features": FEATURES,
+            "center": fitted.center,
+            "weight": fitted.weight,
+            "bias": fitted.bias,
+            "train_rows": len(train.right),
+            **figures,
+        },
+        indent=1,
+    )
+    with whole_file(args.json) as path:
+        path.write_text(text)
+    print(text)
+    return 0
