@@ -52,8 +52,8 @@ def test_an_object_is_tracked_lost_and_recovered_through_the_real_nodes(models, 
     config = build({"models": str(models), "mesh_unit": "m", "input.max_age": 10.0,
                     "onboarding.cache": str(tmp_path / "cache")})
     lines, played = [], []
-    result = play_through_graph(frames(), ["box"], config, SessionOptions(rate_hz=RATE_HZ, preroll=60.0), progress=played.append,
-                                sink=lines.append)
+    options = SessionOptions(rate_hz=RATE_HZ, preroll=60.0)
+    result = play_through_graph(frames(), ["box"], config, options, progress=played.append, sink=lines.append)
     outputs = [step.objects[0] for step in result.outputs]
     assert played == list(range(1, COUNT + 1))
     assert [o.stamp_ns for o in outputs] == [(k + 1) * STEP_NS for k in range(COUNT)]
