@@ -15,7 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ),
     )
     verifier.add_argument(
-        "--scenes", type=int, default=45, metavar="N", help="training scenes; N/3 more validate (default: 45)"
+        "--scenes", type=int, default=48, metavar="N", help="training scenes; N/3 more validate (default: 48)"
     )
     verifier.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     verifier.add_argument("--json", metavar="FILE", required=True, help="where weights and figures go")

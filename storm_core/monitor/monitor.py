@@ -15,7 +15,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.monitor.freeze import FreezeDetector
 from storm_core.types import Evidence, Frame, Judgement, Reason, Track, Verdict
 
-PRIOR_LOG_ODDS = 2.0
+PRIOR_LOG_ODDS = 1.0
 """A pose tracked from a right pose is right far more often than a pose found anywhere in the picture."""
 
 FORGET = 0.5

@@ -15,7 +15,7 @@ from storm_core.refinement.icp import refine
 from storm_core.som.scan import scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
-PLACED = 1200
+PLACED = 900
 """Template placements ranked by all their pixels."""
 
 CONVINCING = 0.9

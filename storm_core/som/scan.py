@@ -19,6 +19,9 @@ from storm_core.onboarding.templates import Templates, chroma_of
 FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
 """fastmath without nnan/ninf: these kernels use nan for 'unknown'."""
 
+MAX_SEEDS = 1200
+"""Seeds beyond this are thinned at random: cluttered pictures must not cost more time than a robot has."""
+
 OCCLUDED_VALUE = 0.4
 MISSING_VALUE = 0.45
 BEHIND_VALUE = -0.3
@@ -57,6 +60,9 @@ def scan_image(
     if region is not None:
         use = candidate & grid & region[::2, ::2]
     v, u = np.nonzero(use)
+    if len(v) > MAX_SEEDS:
+        pick = np.sort(np.random.default_rng(0).choice(len(v), MAX_SEEDS, replace=False))
+        v, u = v[pick], u[pick]
     return ScanImage(depth, features.normal, chroma_of(smooth), camera, np.stack([u, v], -1).astype(np.int32))
 
 

@@ -15,8 +15,15 @@ from scipy.optimize import minimize
 from scipy.stats import rankdata
 from tqdm import tqdm
 
-from storm_core.evidence.verifier import DEFAULT, Verifier, feature_vector
+from storm_core.evidence.verifier import Verifier, feature_vector
 from storm_core.training.verifier_data import Row, rows_of_scene
+
+PHYSICAL = Verifier(
+    center=(0.95, 0.02, 0.01, 0.85, 0.8, 0.65, 1.6, 0.65, -0.08, 0.2, 0.2, 0.5),
+    weight=(10.0, -12.0, -250.0, 8.0, 14.0, 5.0, -1.5, 6.0, 10.0, -4.0, -6.0, 12.0),
+    bias=0.0,
+)
+"""What the features mean, before anything is fitted: the prior of the fit."""
 
 RIGHT, WRONG = 0.1, 0.2
 """ADD / diameter: below is right, above is wrong, between is left out."""
@@ -44,7 +51,7 @@ def table_of(rows: list[Row]) -> Table:
     )
 
 
-def fit(table: Table, prior: Verifier = DEFAULT, strength: float = 30.0) -> Verifier:
+def fit(table: Table, prior: Verifier = PHYSICAL, strength: float = 100.0) -> Verifier:
     """MAP estimate of the weights; balanced classes; unknown features are neutral at the middle of both classes."""
     x, y = table.x, table.right
     center = (np.nanmean(x[y], 0) + np.nanmean(x[~y], 0)) / 2
