@@ -47,8 +47,8 @@ def textured_box(
 def bracket(name: str = "bracket") -> ObjectModel:
     """An uncoloured L-shaped part without symmetry."""
     a = trimesh.creation.box(extents=(0.10, 0.04, 0.02))
-    b = trimesh.creation.box(extents=(0.02, 0.04, 0.08))
-    b.apply_translation((0.04, 0, 0.05))
+    b = trimesh.creation.box(extents=(0.02, 0.04, 0.05))
+    b.apply_translation((0.04, 0, 0.035))
     mesh = trimesh.util.concatenate([a, b]).subdivide_to_size(max_edge=0.02)
     return model_of(mesh, name, None)
 
