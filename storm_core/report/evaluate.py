@@ -110,11 +110,12 @@ def _run_figures(outputs: Sequence[StepOutput], items: Sequence[ObjectOutput], n
     trusted = np.array([i.trusted for i in items], bool)
     index = first(trusted)
     entered = [t.after for o in outputs for t in o.transitions if t.object_name == name]
-    verified = sum(t.before == "VERIFYING" and t.after == "TRACKING"
-                   for o in outputs for t in o.transitions if t.object_name == name)
+    # A recovery is a verification after the object had been trusted already (with ROS the first one may lie before).
+    recoveries = sum(t.before == "VERIFYING" and t.after == "TRACKING" and bool(trusted[:frame].any())
+                     for frame, o in enumerate(outputs) for t in o.transitions if t.object_name == name)
     return {"first_pose_s": None if index is None else _elapsed_s(outputs[:index + 1]), "first_pose_frame": index,
             "trusted_share": float(trusted.mean()) if len(items) else None,
-            "registrations": entered.count("VERIFYING"), "recoveries": max(0, verified - 1),
+            "registrations": entered.count("VERIFYING"), "recoveries": recoveries,
             "losses": entered.count("LOST")}
 
 
