@@ -5,7 +5,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import (
     Frame,
     Hint,
@@ -60,16 +59,8 @@ class ScoreRefiner(Protocol):
 
 
 class ParticleSet(Protocol):
-    """Result of a ScoreRefiner."""
+    """Result of a ScoreRefiner: particles (N, 4, 4), weights (N,), and the refined pose with its covariance."""
 
-    cam_from_objs: object
-    weights: object
+    cam_from_objs: NDArray[np.float64]
+    weights: NDArray[np.float64]
     registration: Registration
-
-
-class Models(Protocol):
-    """The onboarded objects by name."""
-
-    def __getitem__(self, name: str) -> ObjectModel: ...
-
-    def names(self) -> tuple[str, ...]: ...
