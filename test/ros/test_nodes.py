@@ -88,7 +88,7 @@ class Bench:
         self._stop.set()
         self.threads[-1].join()
 
-    def until(self, condition, what, seconds=15.0):
+    def until(self, condition, what, seconds=60.0):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"{what}; last status: {self.status()}"
@@ -134,7 +134,8 @@ def bench():
     made = []
 
     def make(fake=None, classes=CORE, **parameters):
-        made.append(Bench(fake or FakeStages(), classes, **({"objects": ["cup"]} | parameters)))
+        # All nodes share one interpreter here: poses come late, and their age is the business of other tests.
+        made.append(Bench(fake or FakeStages(), classes, **({"objects": ["cup"], "input.max_age": 2.0} | parameters)))
         return made[-1]
 
     yield make
