@@ -56,6 +56,7 @@ HOW: tuple[tuple[str, Run | Covered], ...] = (
     (r"storm (segment|register) recording", Run(after=(SIMULATE,))),
     (r"storm refine recording", Run(change=((r"$", " --set score_model.steps=2 --set score_model.particles=8"),),
                                     after=(SIMULATE,))),
+    (r"storm train verifier ", Run(change=((r"$", " --scenes 3"),))),
     (r"storm up ", Covered("test/ros/test_up_cli.py", "starts the processes with these options")),
     (r"colcon build ", Covered("", "needs colcon; test/ros/test_graph.py checks what it installs")),
     (r"ros2 launch storm_ros ", Covered("test/ros/test_graph.py", "compares the launch file with the graph")),
