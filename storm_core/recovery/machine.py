@@ -120,6 +120,10 @@ class Action(str, Enum):
     STOP_TRACKING = "stop_tracking"
 
 
+LOST_AGAIN = (Reason.DEPTH_DISAGREES, Reason.OCCLUDED, Reason.OUT_OF_VIEW)
+"""A registration that was good but lost while the tracker caught up with the newest frame: the object is there, so
+searching again at once, without backing off, is right."""
+
 Step = tuple[ObjectState, tuple[Action, ...]]
 
 
@@ -167,6 +171,8 @@ def step(s: ObjectState, event: Event, config: RecoveryConfig) -> Step:
             s = _enter(s, State.REGISTERING, event.reason, now)
             return replace(s, busy_since_ns=now), (Action.REGISTER,)
         case RegisterDone() if s.state is State.REGISTERING:
+            if not event.registered and event.reason in LOST_AGAIN:
+                return _search(replace(s, misses=0), event.reason, now)
             if not event.registered:
                 return _missed(s, event.reason, now, config)
             return _enter(s, State.VERIFYING, event.reason, now), ()

@@ -18,7 +18,7 @@ from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 PLACED = 900
 """Template placements ranked by all their pixels."""
 
-CONVINCING = 0.9
+CONVINCING = 0.6
 """Probability above which a cheap search near the last pose ends the search."""
 
 HYPOTHESES = 8

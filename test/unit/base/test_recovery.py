@@ -149,6 +149,15 @@ def test_a_failed_registration_counts_as_a_miss() -> None:
     assert s.state.reason is Reason.NOT_CONVERGED
 
 
+def test_an_object_lost_while_catching_up_is_searched_at_once() -> None:
+    s = Story().frame()
+    for _ in range(5):
+        s.tell(SearchDone, 10, found=True, reason=Reason.FOUND)
+        s.tell(RegisterDone, 10, registered=False, reason=Reason.DEPTH_DISAGREES)
+        assert s.is_in(State.SEARCHING, Reason.DEPTH_DISAGREES) and s.actions == (Action.SEARCH,)
+        assert s.state.misses == 0
+
+
 def test_an_answer_that_never_comes() -> None:
     s = Story().frame()
     epoch = s.state.epoch
