@@ -46,15 +46,15 @@ class PoseNode(StormNode):
         self._desk = RegistrationDesk()
         self._follower = Follower(self._tracker)
         self._registering = Registering(self._registrar, self._catching, self._buffer)
-        self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.requests())
+        self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
         self._tracks = self.create_publisher(Detection3DArray, names.TRACKS, qos.requests())
         self._track_worker = self.start_worker("track", self._track)
         self.diagnostics.gauge("frames_skipped", lambda: self._track_worker.dropped)
         self._register_worker = self.start_worker("register", self._register, self.config.threads)
         self._inputs = [
-            self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.requests()),
-            self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.requests()),
-            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.requests()),
+            self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.kept()),
+            self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
+            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
             self.create_subscription(Detection3DArray, names.REFINED, self._on_refined, qos.results()),
             *(self.create_subscription(Image, names.mask_topic(name), partial(self._on_mask, name), qos.results())
               for name in self.models)]

@@ -18,6 +18,15 @@ def requests() -> QoSProfile:
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE)
 
 
+def kept() -> QoSProfile:
+    """Requests and their answers: whoever is discovered late, or restarted, still gets what is under way.
+
+    Repeats do no harm: every one carries its epoch, and the supervisor drops answers of finished epochs.
+    """
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE,
+                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
 def latched() -> QoSProfile:
     """State that whoever joins late must still learn."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,

@@ -56,13 +56,13 @@ class SomNode(StormNode):
         self._hints: dict[str, _Hint] = {}
 
     def connect(self) -> None:
-        self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.requests())
-        self._localizations = self.create_publisher(Detection3DArray, names.LOCALIZATIONS, qos.requests())
+        self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
+        self._localizations = self.create_publisher(Detection3DArray, names.LOCALIZATIONS, qos.kept())
         self._masks = {name: self.create_publisher(Image, names.mask_topic(name), qos.results())
                        for name in self.models}
         self._worker = self.start_worker("search", self._search, self.config.threads)
         self._inputs = [
-            self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.requests()),
+            self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.kept()),
             self.create_subscription(PointStamped, names.CLICKED_POINT, self._on_point, qos.results()),
             *(self.create_subscription(Image, names.mask_hint_topic(name), partial(self._on_mask, name), qos.results())
               for name in self.models)]

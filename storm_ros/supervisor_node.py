@@ -50,7 +50,7 @@ class SupervisorNode(StormNode):
         self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=time.time_ns() // 1_000_000)
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
-        self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.requests())
+        self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.latched())
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
         self._detections = self.create_publisher(Detection3DArray, names.DETECTIONS, qos.results())
@@ -59,8 +59,8 @@ class SupervisorNode(StormNode):
                        for name in self.models}
         self._inputs = [
             self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
-            self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.requests()),
-            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.requests()),
+            self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
+            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
             self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests()),
             self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())]
         self._offered = [
