@@ -8,7 +8,7 @@ PYTHON ?=
 .PHONY: demo test setup full lint clean
 
 demo: $(STAMP)
-	$(VENV)/bin/storm demo
+	$(VENV)/bin/storm demo $(DEMO)
 
 test: $(STAMP)
 	$(PY) -m pytest $(TESTS)

@@ -10,6 +10,7 @@ PACKAGE = "storm_ros"
 setup(
     name=PACKAGE,
     version="0.1.0",
+    python_requires=">=3.10",
     packages=find_packages(include=["storm_core", "storm_core.*", "storm_ros", "storm_ros.*"]),
     package_data={"storm_ros.interfaces": ["definitions/*/package.xml", "definitions/*/msg/*.msg"]},
     data_files=[

@@ -53,6 +53,7 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._told("configure"):
+            self.get_logger().info("preparing (the first start after an installation compiles kernels: minutes)")
             self.configure()
             return super().on_configure(state)
 
