@@ -20,15 +20,20 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """--models and --objects, with --config and --set."""
+    """--models, --mesh-unit and --objects, with --config and --set."""
+    add_mesh_folder(parser)
+    parser.add_argument("--objects", nargs="+", metavar="NAME", default=[],
+                        help="names, file stems or BOP ids of the objects (default: all in the models folder)")
+    add_config(parser)
+
+
+def add_mesh_folder(parser: argparse.ArgumentParser) -> None:
+    """--models and --mesh-unit."""
     parser.add_argument("--models", metavar="DIR", default="",
                         help="folder with meshes: BOP models folder, or .ply/.obj/.stl/.glb files "
                              "(default: from --config)")
-    parser.add_argument("--objects", nargs="+", metavar="NAME", default=[],
-                        help="names, file stems or BOP ids of the objects (default: all in the models folder)")
     parser.add_argument("--mesh-unit", choices=("auto", "m", "mm", "cm", "in"), default=None,
                         help="unit of the meshes (default: mm for BOP models, otherwise guessed from their size)")
-    add_config(parser)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,16 @@
+"""`storm evaluate`: score predictions of STORM, or of anything else, against ground truth. One module per WHAT."""
+
+import argparse
+
+from storm_core.cli.evaluate import poses, tracking
+
+KINDS = (poses, tracking)
+"""Modules with add_parser(kinds)."""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("evaluate", help="score masks, poses or tracks against ground truth", description=(
+        "Score predictions against ground truth. A target without a prediction counts as a failure."))
+    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+    for kind in KINDS:
+        kind.add_parser(kinds)
