@@ -13,7 +13,6 @@ from storm_core.errors import ConfigError, MeshError
 from test.real_data import ROOT
 
 
-
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | int]:
     """Replaces `storm doctor` by a command that returns or raises what the test puts into the list."""
