@@ -45,6 +45,7 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class MonitorConfig:
+    enable: bool = param(True, "judge tracked poses; without, the tracker's word is taken and no pose is withdrawn")
     healthy: float = param(0.5, "probability above which a pose counts as right", "", 0.0, 1.0)
     lost: float = param(0.15, "probability below which a pose counts as lost", "", 0.0, 1.0)
     min_visible: float = param(
@@ -55,6 +56,7 @@ class MonitorConfig:
 
 @dataclass(frozen=True)
 class RecoveryConfig:
+    reregister: bool = param(True, "search again for an object that was lost; without, a loss is final")
     verify_frames: int = param(1, "healthy frames a registration needs before it is trusted", "", 1, 30)
     verify_timeout: float = param(1.0, "time a new registration has to prove itself", "s", 0.05, 30.0)
     recover_frames: int = param(1, "healthy frames a suspect track needs to be trusted again", "", 1, 30)

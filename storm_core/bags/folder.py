@@ -101,7 +101,7 @@ def _scenes_of_split(path: Path) -> list[Path]:
 def _scene_images(scene: Path, start_s: float) -> tuple[list[_Image], Path]:
     """All images of one scene in the order of their numbers, and the file their cameras come from."""
     scene_file, plain_file = scene / "scene_camera.json", scene / "camera.json"
-    rgbs, depths = _by_stem(scene / "rgb"), _by_stem(scene / "depth")
+    rgbs, depths = images_by_number(scene / "rgb"), images_by_number(scene / "depth")
     if not rgbs:
         raise DatasetError(f"{scene / 'rgb'} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if scene_file.exists():
@@ -129,7 +129,7 @@ def _scene_images(scene: Path, start_s: float) -> tuple[list[_Image], Path]:
     return images, camera_file
 
 
-def _by_stem(folder: Path) -> dict[int, Path]:
+def images_by_number(folder: Path) -> dict[int, Path]:
     """{number: file} of the images in a folder; files whose stem is no number are counted in order of their names."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is missing; an RGB-D scene needs rgb/ and depth/")
@@ -140,15 +140,20 @@ def _by_stem(folder: Path) -> dict[int, Path]:
 
 
 def _read(image: _Image) -> Frame:
-    rgb = _read_image(image.rgb, cv2.IMREAD_COLOR)[..., ::-1]
-    raw = _read_image(image.depth, cv2.IMREAD_UNCHANGED)
+    return read_frame(image.rgb, image.depth, image.camera, image.stamp_ns)
+
+
+def read_frame(rgb_file: Path, depth_file: Path, entry: CameraEntry, stamp_ns: int) -> Frame:
+    """One frame from its two image files; DatasetError names the file that is damaged or contradicts the other."""
+    rgb = _read_image(rgb_file, cv2.IMREAD_COLOR)[..., ::-1]
+    raw = _read_image(depth_file, cv2.IMREAD_UNCHANGED)
     if raw.ndim != 2 or raw.dtype not in (np.uint16, np.float32):
-        raise DatasetError(f"{image.depth} must be a one-channel 16-bit or float depth image, got {raw.shape} "
+        raise DatasetError(f"{depth_file} must be a one-channel 16-bit or float depth image, got {raw.shape} "
                            f"{raw.dtype}")
-    depth = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(image.camera.depth_unit)
-    camera = image.camera.color_camera(rgb.shape[1], rgb.shape[0])
-    depth = align_depth(depth, camera, image.camera, str(image.depth))
-    return Frame(rgb=np.ascontiguousarray(rgb), depth=depth, camera=camera, stamp_ns=image.stamp_ns)
+    depth = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(entry.depth_unit)
+    camera = entry.color_camera(rgb.shape[1], rgb.shape[0])
+    depth = align_depth(depth, camera, entry, str(depth_file))
+    return Frame(rgb=np.ascontiguousarray(rgb), depth=depth, camera=camera, stamp_ns=stamp_ns)
 
 
 def align_depth(depth: NDArray[np.float32], camera: PinholeCamera, entry: CameraEntry,

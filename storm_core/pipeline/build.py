@@ -32,6 +32,10 @@ def build_tracker(config: StormConfig, models: dict[str, ObjectModel]) -> Tracke
 
 
 def build_monitor(config: StormConfig, models: dict[str, ObjectModel]) -> Monitor:
+    if not config.monitor.enable:
+        from storm_core.monitor.trusting import TrustingMonitor
+
+        return TrustingMonitor()
     from storm_core.monitor.monitor import EvidenceMonitor
 
     return EvidenceMonitor(models, config.monitor)

@@ -1,7 +1,8 @@
 """The recovery state machine, pure: (state, event) -> (state, actions). No clock, no ROS; stamps order everything.
 
 SEARCHING -> REGISTERING -> VERIFYING -> TRACKING <-> SUSPECT -> LOST -> SEARCHING, plus ABSENT (searched, not in view)
-and DISABLED. A result whose request was made before the last reset carries an old epoch and is dropped.
+and DISABLED. A result whose request was made before the last reset carries an old epoch and is dropped. Without
+re-registration LOST is final; only a user's command searches again.
 """
 
 from dataclasses import dataclass, replace
@@ -188,7 +189,7 @@ def _frame(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
     match s.state:
         case State.SEARCHING if s.busy_since_ns < 0:
             return replace(s, busy_since_ns=now, since_ns=now), (Action.SEARCH,)
-        case State.LOST:
+        case State.LOST if config.reregister:
             return _search(s, s.reason, now)
         case State.ABSENT if now >= s.resume_ns:
             return _search(s, Reason.BACKOFF_OVER, now)
