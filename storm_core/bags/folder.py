@@ -170,6 +170,15 @@ def align_depth(depth: NDArray[np.float32], camera: PinholeCamera, entry: Camera
 
 def _read_image(file: Path, flags: int) -> NDArray:
     pixels = cv2.imread(str(file), flags)
-    if pixels is None:
+    if pixels is None or _cut_short(file):
         raise DatasetError(f"{file} cannot be decoded; the image is damaged or no image")
     return pixels
+
+
+def _cut_short(file: Path) -> bool:
+    """A JPEG without its end marker; decoders fill the rest with grey and say nothing."""
+    if file.suffix.lower() not in (".jpg", ".jpeg"):
+        return False
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - 1024))
+        return b"\xff\xd9" not in stream.read()

@@ -1,7 +1,6 @@
-"""What `storm register` and `storm segment` share: options, choice of images, one fresh search per image."""
+"""What `storm register` and `storm segment` share: options and the choice of images."""
 
 import argparse
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from storm_core.bags.recording import Recording
-    from storm_core.interfaces import Localizer, Registrar
-    from storm_core.report.attempts import Attempt
     from storm_core.types import Frame
 
 Key = tuple[int, int]
@@ -63,34 +60,3 @@ def chosen_frames(recording: "Recording", images: Sequence[int]) -> "Iterator[tu
             if index in wanted:
                 yield index, recording.ids[index], frame
                 bar.update()
-
-
-def attempt(frame: "Frame", key: Key, name: str, localizer: "Localizer", registrar: "Registrar | None",
-            accept: float = 0.0) -> "Attempt":
-    """Search one object in one image without knowing any other; register it too when there is a registrar.
-
-    Args:
-      accept: without a registrar, the probability from which a localization counts as found.
-    """
-    from storm_core.report.attempts import Attempt
-    from storm_core.types import Hint, NotFound, Reason, Registration
-
-    begin = time.perf_counter()
-    found = localizer.localize(frame, name, Hint())
-    stage_ms = {"localize": (time.perf_counter() - begin) * 1e3, "total": (time.perf_counter() - begin) * 1e3}
-    if isinstance(found, NotFound):
-        return Attempt(key=key, object_name=name, found=False, reason=found.reason.value, detail=found.detail,
-                       probability=found.probability, cam_from_obj=None, mask=None, stage_ms=stage_ms)
-    if registrar is None:
-        sure = found.probability >= accept
-        return Attempt(key=key, object_name=name, found=sure, cam_from_obj=None, mask=found.mask if sure else None,
-                       reason=(Reason.FOUND if sure else Reason.UNCERTAIN).value, detail="",
-                       probability=found.probability, stage_ms=stage_ms)
-    registered_at = time.perf_counter()
-    result = registrar.register(frame, found)
-    stage_ms["register"] = (time.perf_counter() - registered_at) * 1e3
-    stage_ms["total"] = (time.perf_counter() - begin) * 1e3
-    ok = isinstance(result, Registration)
-    return Attempt(key=key, object_name=name, found=ok, mask=found.mask, stage_ms=stage_ms,
-                   reason=Reason.REGISTERED.value if ok else result.reason.value, detail="" if ok else result.detail,
-                   probability=result.probability, cam_from_obj=result.cam_from_obj if ok else None)

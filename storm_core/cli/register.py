@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import config_from, require_models
-from storm_core.cli.pictures import add_picture_options, attempt, chosen_frames, ignored
+from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.bop.dataset import object_ids
     from storm_core.bop.results import PoseEstimate, write_csv
     from storm_core.config_io import to_yaml
+    from storm_core.evaluation.attempt import attempt
     from storm_core.pipeline.build import build_localizer, build_models, build_registrar
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.attempts import attempt_record, counts, judge, object_figures

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import config_from, require_models
-from storm_core.cli.pictures import add_picture_options, attempt, chosen_frames, ignored
+from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core import __version__
     from storm_core.bags.recording import open_recording
     from storm_core.config_io import to_yaml
+    from storm_core.evaluation.attempt import attempt
     from storm_core.pipeline.build import build_localizer, build_models
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.masks import mask_records, tint
