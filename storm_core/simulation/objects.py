@@ -11,6 +11,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.surface import diameter
 from storm_core.simulation import shapes
 from storm_core.simulation.textures import label, sample
 
@@ -30,7 +31,7 @@ def cereal_box(rng: np.random.Generator) -> ObjectModel:
     for axis in (2, 0, 1):
         for side in (0, 1):
             _print_side(mesh, colors, axis, side, rng, papers[2 * axis + side], accents[2 * axis + side])
-    return _model("cereal_box", mesh, colors)
+    return object_model("cereal_box", mesh, colors)
 
 
 def mug(rng: np.random.Generator) -> ObjectModel:
@@ -51,7 +52,7 @@ def mug(rng: np.random.Generator) -> ObjectModel:
     badge = outer & (np.abs(around) < 0.85) & (np.abs(v[:, 2] - 0.055) < 0.026) & (radius > 0.036)
     picture = label(160, 190, rng, (0.95, 0.86, 0.55), (0.70, 0.20, 0.25))
     colors[badge] = sample(picture, 0.5 - around[badge] / 1.7, (0.081 - v[badge, 2]) / 0.052)
-    return _model("mug", mesh, colors)
+    return object_model("mug", mesh, colors)
 
 
 def bottle(rng: np.random.Generator) -> ObjectModel:
@@ -68,7 +69,7 @@ def bottle(rng: np.random.Generator) -> ObjectModel:
     wrap = np.concatenate([label(190, 230, rng, (0.92, 0.92, 0.88), (0.12, 0.40, 0.26)),
                            label(190, 230, rng, (0.20, 0.45, 0.30), (0.85, 0.75, 0.20))], 1)
     colors[band] = sample(wrap, around[band], (0.100 - v[band, 2]) / 0.080)
-    return _model("bottle", mesh, colors)
+    return object_model("bottle", mesh, colors)
 
 
 def bracket(rng: np.random.Generator) -> ObjectModel:
@@ -76,7 +77,7 @@ def bracket(rng: np.random.Generator) -> ObjectModel:
     x, y, z = np.array([-0.045, -0.031, 0.045]), np.array([-0.018, 0.018]), np.array([-0.035, -0.025, 0.035])
     filled = np.zeros((2, 1, 2), bool)
     filled[:, :, 0] = filled[0, :, :] = True
-    return _model("bracket", shapes.lattice_solid((x, y, z), filled, 0.004), None)
+    return object_model("bracket", shapes.lattice_solid((x, y, z), filled, 0.004), None)
 
 
 def bumpy_blob(rng: np.random.Generator) -> ObjectModel:
@@ -84,7 +85,7 @@ def bumpy_blob(rng: np.random.Generator) -> ObjectModel:
     mesh = shapes.blob(0.042, 0.35, rng)
     share = np.clip(0.5 + 0.6 * shapes.mottle(mesh.vertices, rng), 0, 1)[:, None]
     colors = (1 - share) * np.array([0.30, 0.36, 0.22]) + share * np.array([0.78, 0.62, 0.42])
-    return _model("bumpy_blob", mesh, colors.astype(np.float32))
+    return object_model("bumpy_blob", mesh, colors.astype(np.float32))
 
 
 def tea_tin(rng: np.random.Generator) -> ObjectModel:
@@ -111,12 +112,12 @@ def printed_box(name: str, size: tuple[float, float, float], rng: np.random.Gene
     for axis in (2, 0, 1):
         for side in (0, 1):
             _print_side(mesh, colors, axis, side, rng, paper, accent)
-    return _model(name, mesh, colors)
+    return object_model(name, mesh, colors)
 
 
 def plain_model(name: str, mesh: trimesh.Trimesh) -> ObjectModel:
     """An uncoloured prop; keeps the mesh's own origin."""
-    return _model(name, mesh, None, centred=False)
+    return object_model(name, mesh, None, centred=False)
 
 
 def turned(model: ObjectModel) -> ObjectModel:
@@ -163,9 +164,13 @@ def _print_side(mesh: trimesh.Trimesh, colors: NDArray[np.float32], axis: int, s
     colors[on] = sample(picture, u, 1 - unit[:, up])
 
 
-def _model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None, *,
-           centred: bool = True) -> ObjectModel:
-    """The mesh as an ObjectModel, by default with its origin at the centre of its bounding box."""
+def object_model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None, *, centred: bool = True,
+                 symmetries: NDArray[np.float64] | None = None) -> ObjectModel:
+    """The mesh [m] as an ObjectModel, by default with its origin at the centre of its bounding box.
+
+    Args:
+      colors: (V, 3) RGB in [0, 1], or None. symmetries: the declared group (S, 4, 4); None = identity only.
+    """
     vertices = np.asarray(mesh.vertices, float)
     if centred:
         vertices = vertices - (vertices.min(0) + vertices.max(0)) / 2
@@ -173,8 +178,7 @@ def _model(name: str, mesh: trimesh.Trimesh, colors: NDArray[np.float32] | None,
     painted = None if colors is None else np.round(np.clip(colors, 0, 1) * 255).astype(np.uint8)
     digest = hashlib.sha256(vertices.astype(np.float32).tobytes() + faces.tobytes())
     digest.update(b"" if painted is None else painted.tobytes())
-    hull = trimesh.PointCloud(vertices).convex_hull.vertices
-    diameter = max(float(np.linalg.norm(hull - p, axis=1).max()) for p in hull)
+    digest.update(b"" if symmetries is None else symmetries.tobytes())
     return ObjectModel(name=name, vertices=np.ascontiguousarray(vertices, np.float32), faces=faces, colors=painted,
-                       diameter=diameter, symmetries=np.eye(4)[None],
+                       diameter=diameter(vertices), symmetries=np.eye(4)[None] if symmetries is None else symmetries,
                        eval_vertices=vertices[::-(-len(vertices) // 20000)], sha256=digest.hexdigest())
