@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args))
     except StormError as error:
         return _problem(str(error), verbose)
-    except KeyboardInterrupt:
-        return _problem("interrupted; unfinished output was removed", verbose)
+    except KeyboardInterrupt as stop:
+        return _problem(str(stop) or "interrupted; unfinished output was removed", verbose)
     except BrokenPipeError:
         # The reader of our output went away; what is still buffered must not fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

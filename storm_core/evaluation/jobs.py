@@ -23,11 +23,11 @@ class Query:
     """One object to look for in one image.
 
     Attributes:
-      name: of the object in the configuration. masks: files that each show one instance; empty = search for it.
+      name: of the object in the configuration. masks: files that each show one instance; None = search for it.
     """
 
     name: str
-    masks: tuple[str, ...] = ()
+    masks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Job:
     def key(self) -> str:
         """Names this job's outcome: the same for the same input, parameters, models and code, else another."""
         files = [f for image in self.images for f in (image.rgb, image.depth)]
-        files += [mask for query in self.queries for mask in query.masks]
+        files += [mask for query in self.queries for mask in query.masks or ()]
         return code_version(asdict(self), digest_of_files(files))
 
 

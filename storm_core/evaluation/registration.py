@@ -1,5 +1,6 @@
 """Registration of the targets of one image, each from a fresh search or from a mask that is given."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,37 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.config import StormConfig, flatten
 from storm_core.errors import DatasetError
 from storm_core.evaluation.attempt import attempt
-from storm_core.evaluation.images import read_image
-from storm_core.evaluation.jobs import Job, Outcome
+from storm_core.evaluation.dataset import Dataset
+from storm_core.evaluation.images import ImageFiles, read_image
+from storm_core.evaluation.jobs import Job, Outcome, Query
 from storm_core.evaluation.stages import finders
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.report.attempts import Attempt
 from storm_core.types import Frame, Hint
+
+
+def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel], *, given_masks: bool) -> list[Job]:
+    """One job per image.
+
+    Args:
+      given_masks: the visible mask of each annotated instance says where it is; otherwise STORM searches.
+    """
+    hashes = {name: model.sha256 for name, model in models.items()}
+    return [Job(kind="registration", images=(image,), config=flatten(config), models=hashes, queries=tuple(
+        Query(name=str(obj_id), masks=_masks(dataset, image, obj_id, count) if given_masks else None)
+        for obj_id, count in dataset.wanted[image.key].items())) for image in dataset.images]
+
+
+def _masks(dataset: Dataset, image: ImageFiles, obj_id: int, count: int) -> tuple[str, ...]:
+    """Files of the masks of the `count` best visible instances; BOP counts its targets in the same way."""
+    instances = dataset.annotations[image.scene_id].get(image.im_id, ())
+    numbers = [k for k, a in enumerate(instances) if a.obj_id == obj_id]
+    numbers.sort(key=lambda k: -np.nan_to_num(instances[k].visible, nan=1.0))
+    folder = Path(image.folder) / "mask_visib"
+    return tuple(str(folder / f"{image.im_id:06d}_{k:06d}.png") for k in sorted(numbers[:count]))
 
 
 def perform(job: Job) -> Outcome:
@@ -28,7 +53,7 @@ def perform(job: Job) -> Outcome:
     except DatasetError as error:
         return {"records": [], "skipped": [{**place, "reason": str(error)}]}
     for query in job.queries:
-        for hint_file in query.masks or (None,):
+        for hint_file in (None,) if query.masks is None else query.masks:
             try:
                 hint = Hint() if hint_file is None else Hint(mask=read_mask(Path(hint_file), frame))
             except DatasetError as error:

@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.evaluate import poses, tracking
+from storm_core.cli.evaluate import poses, registration, system, tracking
 
-KINDS = (poses, tracking)
+KINDS = (poses, tracking, registration, system)
 """Modules with add_parser(kinds)."""
 
 

@@ -1,0 +1,136 @@
+"""What the commands share that run STORM over a BOP dataset: options, workers, resuming, what was skipped."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storm_core.cli.arguments import add_json, add_models, add_seed, config_from
+from storm_core.cli.limits import add_limits
+from storm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storm_core.config import StormConfig
+    from storm_core.evaluation.dataset import Dataset
+    from storm_core.evaluation.resume import Parts
+    from storm_core.evaluation.workers import Crew
+    from storm_core.geometry.mesh import ObjectModel
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Setup:
+    """A run before its first job. out: folder of the results."""
+
+    command: str
+    dataset: "Dataset"
+    config: "StormConfig"
+    models: "dict[str, ObjectModel]"
+    crew: "Crew"
+    parts: "Parts"
+    out: Path
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bop-dir", metavar="DIR", required=True,
+                        help="BOP dataset, split or scene with ground truth (meshes in its models/, or --models)")
+    add_models(parser)
+    parser.add_argument("--scene", type=int, nargs="+", metavar="ID", default=[], help="only these scenes")
+    parser.add_argument("--max-images", type=int, metavar="N", default=0,
+                        help="only the first N images that have targets (default: all)")
+    parser.add_argument("--all-annotations", action="store_true",
+                        help="every visible annotation is a target, even when the dataset lists its targets")
+    parser.add_argument("--out", metavar="DIR", default="",
+                        help="folder of the results; finished parts are kept in DIR/.parts, and the same command "
+                             "continues from there (default: results/<command>_<dataset>)")
+    parser.add_argument("--restart", action="store_true", help="throw finished parts away and start anew")
+    parser.add_argument("--workers", type=int, metavar="N", default=_cores(),
+                        help="processes of one thread each; 1: this process with all cores (default: one per core)")
+    parser.add_argument("--dask", metavar="ADDRESS", default="",
+                        help="let the workers of this Dask scheduler do the work, e.g. tcp://host:8786; they need "
+                             "storm_ros and must see the dataset under the same path (shared file system)")
+    add_seed(parser)
+    add_json(parser)
+    add_limits(parser)
+
+
+def prepare(args: argparse.Namespace, command: str) -> Setup:
+    """Everything that can be checked before the work starts.
+
+    Raises:
+      StormError: what is wrong with the options, the dataset or the meshes.
+    """
+    from storm_core.evaluation.dataset import open_dataset
+    from storm_core.evaluation.resume import Parts
+    from storm_core.evaluation.workers import Crew
+    from storm_core.pipeline.build import build_models
+
+    if args.workers < 1 or args.max_images < 0:
+        raise ConfigError(f"--workers must be at least 1 and --max-images not negative, got {args.workers}, "
+                          f"{args.max_images}")
+    root = Path(args.bop_dir)
+    config = config_from(args)
+    dataset = open_dataset(root, models=config.models, scenes=args.scene, objects=config.objects,
+                           all_annotations=args.all_annotations, max_images=args.max_images)
+    config = replace(config, models=str(dataset.models), objects=dataset.names, seed=args.seed or config.seed)
+    out = Path(args.out or Path("results") / f"{command}_{root.resolve().name}")
+    return Setup(command=command, dataset=dataset, config=config, models=build_models(config),
+                 crew=Crew(workers=args.workers, dask=args.dask), parts=Parts(out, restart=args.restart), out=out)
+
+
+def run_head(setup: Setup, outcomes: Sequence[Mapping[str, Any]], reused: int) -> dict[str, Any]:
+    """What the results of every such run start with."""
+    from storm_core import __version__
+    from storm_core.report.results import results_head
+
+    skipped = [entry for outcome in outcomes for entry in outcome["skipped"]]
+    head = results_head(f"evaluate {setup.command}", __version__, path=setup.dataset.root, seed=setup.config.seed,
+                        sha256=setup.dataset.sha256, frames=len(setup.dataset.images))
+    return head | {
+        "targets": len(setup.dataset.targets), "images_left_out": setup.dataset.left_out, "skipped": skipped,
+        "workers": {"kind": "dask" if setup.crew.dask else "local", "count": setup.crew.workers,
+                    "threads_of_parts": dict(sorted(Counter(str(o["threads"]) for o in outcomes).items())),
+                    "parts": len(outcomes), "parts_reused": reused}}
+
+
+def say_what_is_special(results: Mapping[str, Any]) -> None:
+    """Lines below the table: what was skipped, left out or taken from an earlier run."""
+    workers, skipped = results["workers"], results["skipped"]
+    if workers["parts_reused"]:
+        print(f"{workers['parts_reused']} of {workers['parts']} parts are from an earlier run (--restart measures "
+              "anew)")
+    if results["images_left_out"]:
+        print(f"{results['images_left_out']} images with targets were left out (--max-images)")
+    if skipped:
+        first = skipped[0]
+        print(f"storm: warning: {len(skipped)} skipped, counted as failures; first: scene {first['scene_id']} image "
+              f"{first['im_id']}: {first['reason']}", file=sys.stderr)
+
+
+def pose_table(objects: Mapping[str, Mapping[str, Any]]) -> str:
+    """Pose figures per object."""
+    columns = {"targets": "targets", "predicted": "predicted", "ADD AUC": "add_auc", "ADD-S AUC": "adds_auc",
+               "ADD<0.1d": "add_01d", "ADD-S<0.1d": "adds_01d"}
+    rows = [("object", *columns)] + [(name, *(_cell(figures.get(key)) for key in columns.values()))
+                                     for name, figures in objects.items()]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width, the first to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in
+                               enumerate(zip(row, widths, strict=True))) for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

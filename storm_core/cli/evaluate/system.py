@@ -1,0 +1,113 @@
+"""`storm evaluate system`: STORM over the scenes of a BOP dataset as sequences, with and without its safety nets."""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from storm_core.cli.evaluate.dataset_run import Setup, add_run_options, aligned, prepare, run_head, say_what_is_special
+from storm_core.cli.limits import within_limits
+from storm_core.cli.replay import table
+from storm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from storm_core.evaluation.jobs import Job
+
+COMPARED = ("add_auc", "adds_auc", "add_01d", "coverage", "confidently_wrong")
+"""Figures whose difference to the full system is printed."""
+
+
+def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = kinds.add_parser("system", help="track through the scenes of a BOP dataset", description=(
+        "Run the whole system over every scene as a sequence: search, register, track, watch, recover. A frame without "
+        "a trusted pose counts as a failure. Each scene is searched for the objects that are targets in it."))
+    add_run_options(parser)
+    parser.add_argument("--no-monitor", action="store_true",
+                        help="without TOM: the tracker's word is taken, no pose is withdrawn")
+    parser.add_argument("--no-reregistration", action="store_true", help="a loss is final")
+    parser.add_argument("--all-variants", action="store_true",
+                        help="run with and without TOM, with and without re-registration, and say the differences")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from storm_core.evaluation.system import VARIANTS, plan, variant_config
+    from storm_core.evaluation.workers import do_jobs
+    from storm_core.report.atomic import whole_file, whole_folder
+    from storm_core.report.results import to_json
+
+    chosen = next(name for name, switches in VARIANTS.items()
+                  if switches == (not args.no_monitor, not args.no_reregistration))
+    if args.all_variants and chosen != "full":
+        raise ConfigError("--all-variants already runs without TOM and without re-registration; remove --no-monitor "
+                          "and --no-reregistration")
+    setup = prepare(args, "system")
+    variants = list(VARIANTS) if args.all_variants else [chosen]
+    jobs = {name: plan(setup.dataset, variant_config(setup.config, name), setup.models) for name in variants}
+    outcomes, reused = do_jobs([job for of_one in jobs.values() for job in of_one], setup.crew, setup.parts,
+                               unit="scene")
+    size = len(jobs[variants[0]])
+    parts = {name: outcomes[k * size:(k + 1) * size] for k, name in enumerate(variants)}
+    with whole_folder(setup.out) as folder:
+        others = {name: _write(folder / name, setup, name, jobs[name], parts[name], reused) for name in variants[1:]}
+        extra: dict[str, Any] = {}
+        results = _write(folder, setup, variants[0], jobs[variants[0]], parts[variants[0]], reused)
+        if others:
+            every = {variants[0]: results, **others}
+            extra["variants"] = {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()}
+            extra["differences"] = {name: _differences(r["objects"], results["objects"]) for name, r in others.items()}
+            results = results | extra
+            (folder / "results.json").write_text(to_json(results))
+    if args.json:
+        with whole_file(args.json) as file:
+            file.write_text(to_json(results))
+    print(table(results))
+    if others:
+        print("\n" + _variant_table(results))
+    say_what_is_special(results)
+    print(f"\nreport {setup.out / 'report.html'}")
+    return within_limits(args, results)
+
+
+def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcomes: list[dict[str, Any]],
+           reused: int) -> dict[str, Any]:
+    """All files of one variant; its results."""
+    from storm_core.bop.dataset import object_ids
+    from storm_core.evaluation.system import SceneSequence, outputs_of, variant_config
+    from storm_core.report.pose_table import pose_figures
+    from storm_core.report.run import load_run_truth, pose_estimates, write_run
+
+    data, models = setup.dataset, setup.models
+    config = variant_config(setup.config, variant)
+    outputs = [output for outcome in outcomes for output in outputs_of(outcome)]
+    head = run_head(setup, outcomes, reused)
+    sequence = SceneSequence(path=data.root, name=setup.out.name, sha256=data.sha256,
+                             images=[image for job in jobs for image in job.images])
+    # Ground truth is opened only now, when everything has been predicted.
+    truth = load_run_truth(sequence, config, models)
+    estimates = pose_estimates(sequence.ids, outputs, object_ids(data.models, models))
+    extra = {key: head[key] for key in ("targets", "images_left_out", "skipped", "workers")}
+    extra |= {"variant": variant, "at_targets": pose_figures(data.annotations, data.targets, estimates, models)}
+    folder.mkdir(exist_ok=True)
+    return write_run(folder, command="evaluate system", config=config, models=models, recording=sequence,
+                     outputs=outputs, truth=truth, extra=extra, video=False)
+
+
+def _differences(figures: Mapping[str, Mapping[str, Any]],
+                 full: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """object -> figure -> value without a part minus value of the full system, over the same frames."""
+    return {name: {key: _minus(figures[name].get(key), of.get(key)) for key in COMPARED} for name, of in full.items()}
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _variant_table(results: Mapping[str, Any]) -> str:
+    rows = [("difference to full, object", *COMPARED)]
+    for variant, objects in results["differences"].items():
+        for name, figures in objects.items():
+            rows.append((f"{variant}, {name}", *("-" if (v := figures[key]) is None or v != v else f"{v:+.3f}"
+                                                 for key in COMPARED)))
+    return aligned(rows)

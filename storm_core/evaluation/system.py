@@ -1,0 +1,131 @@
+"""STORM over a whole scene as a sequence: search, track, watch, recover."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storm_core.bags.folder import SCENE_GAP_S
+from storm_core.config import StormConfig, build, flatten
+from storm_core.errors import DatasetError
+from storm_core.evaluation.dataset import Dataset
+from storm_core.evaluation.images import ImageFiles, read_image, scene_images
+from storm_core.evaluation.jobs import Job, Outcome, Query
+from storm_core.evaluation.stages import sequence_models
+from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.pipeline.build import build_pipeline
+from storm_core.report.jsonl import read_jsonl, write_jsonl
+from storm_core.types import Evidence, Frame, ObjectOutput, Reason, StepOutput
+
+VARIANTS = {"full": (True, True), "no_monitor": (False, True), "no_reregistration": (True, False),
+            "neither": (False, False)}
+"""Name -> (with TOM, with re-registration)."""
+
+UNREADABLE = "UNREADABLE"
+"""State published for a frame that could not be read."""
+
+
+def variant_config(config: StormConfig, variant: str) -> StormConfig:
+    """The configuration with TOM and re-registration switched as the variant says."""
+    monitor, reregister = VARIANTS[variant]
+    return replace(config, monitor=replace(config.monitor, enable=monitor),
+                   recovery=replace(config.recovery, reregister=reregister))
+
+
+def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel]) -> list[Job]:
+    """One job per scene, with all its images and the objects that are targets in it.
+
+    When --max-images leaves targets out, a scene ends at its last target that is left.
+    """
+    jobs = []
+    start_ns = 0
+    for scene_id in dict.fromkeys(image.scene_id for image in dataset.images):
+        names = tuple(str(i) for i in sorted({t[2] for t in dataset.targets if t[0] == scene_id}))
+        last = max(image.im_id for image in dataset.images if image.scene_id == scene_id)
+        images = tuple(replace(image, stamp_ns=image.stamp_ns + start_ns)
+                       for image in scene_images(dataset.scenes[scene_id])
+                       if image.im_id <= last or not dataset.left_out)
+        start_ns = images[-1].stamp_ns + round(SCENE_GAP_S * 1e9)
+        jobs.append(Job(kind="system", images=images, queries=tuple(Query(name=name) for name in names),
+                        config=flatten(replace(config, objects=names)),
+                        models={name: models[name].sha256 for name in names}))
+    return jobs
+
+
+def perform(job: Job) -> Outcome:
+    """Every image in order through one pipeline. `records`: [{jsonl, stage_ms}], the published outputs."""
+    config: StormConfig = build(job.config)
+    pipeline = build_pipeline(config, sequence_models(config))
+    outputs: list[StepOutput] = []
+    skipped: list[dict[str, Any]] = []
+    for image in job.images:
+        try:
+            frame = read_image(image)
+        except DatasetError as error:
+            skipped.append({"scene_id": image.scene_id, "im_id": image.im_id, "reason": str(error)})
+            outputs.append(_unreadable(image, config.objects))
+        else:
+            outputs.append(pipeline.step(frame))
+    return {"records": [_packed([image.key for image in job.images], outputs)], "skipped": skipped}
+
+
+def outputs_of(outcome: Outcome) -> tuple[StepOutput, ...]:
+    """The published outputs of a finished job."""
+    packed, = outcome["records"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "predictions.jsonl"
+        file.write_text(packed["jsonl"])
+        outputs = read_jsonl(file).outputs
+    return tuple(replace(o, stage_ms=dict(ms)) for o, ms in zip(outputs, packed["stage_ms"], strict=True))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SceneSequence:
+    """The images of the scenes, one after the other, as a `Recording` that damaged images do not stop."""
+
+    path: Path
+    name: str
+    sha256: str
+    images: Sequence[ImageFiles]
+
+    @property
+    def ids(self) -> tuple[tuple[int, int], ...]:
+        return tuple(image.key for image in self.images)
+
+    @property
+    def stamps_ns(self) -> tuple[int, ...]:
+        return tuple(image.stamp_ns for image in self.images)
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames; a black one, with the last known camera, stands for an image that cannot be read."""
+        camera = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
+        for image in self.images:
+            try:
+                frame = read_image(image)
+            except DatasetError:
+                shape = (camera.height, camera.width)
+                frame = Frame(rgb=np.zeros((*shape, 3), np.uint8), depth=np.zeros(shape, np.float32), camera=camera,
+                              stamp_ns=image.stamp_ns)
+            camera = frame.camera
+            yield frame
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _packed(ids: Sequence[tuple[int, int]], outputs: Sequence[StepOutput]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "predictions.jsonl"
+        write_jsonl(file, ids, outputs)
+        return {"jsonl": file.read_text(), "stage_ms": [dict(o.stage_ms) for o in outputs]}
+
+
+def _unreadable(image: ImageFiles, names: Sequence[str]) -> StepOutput:
+    return StepOutput(stamp_ns=image.stamp_ns, transitions=(), stage_ms={}, objects=tuple(
+        ObjectOutput(object_name=name, stamp_ns=image.stamp_ns, state=UNREADABLE, reason=Reason.INPUT_TIMEOUT,
+                     cam_from_obj=None, covariance=None, probability=0.0, trusted=False, coasting=False,
+                     evidence=Evidence()) for name in names))
