@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.camera import PinholeCamera
+from storm_core.simulation.depth_image import grazing, one_eyed, stepped, unit_noise, window_range
 from storm_core.simulation.scene import GAMMA
 
 
@@ -44,13 +44,13 @@ class DepthSensor:
         h, w = depth.shape
         focal = self.baseline * camera.fx
         lost = (depth < self.near) | (depth > self.far)
-        lost |= _one_eyed(np.where(lost, np.float32(self.far), depth), np.float32(focal))
-        stepped = _stepped(np.clip(depth, self.near, self.far))
-        faint = _grazing(depth, camera) + np.float32(0.05) * rng.standard_normal((h, w), np.float32) > self.grazing
-        lost |= np.where(stepped, rng.random((h, w), np.float32) < self.edge_loss, faint)
+        lost |= one_eyed(np.where(lost, np.float32(self.far), depth), np.float32(focal))
+        steps = stepped(np.clip(depth, self.near, self.far))
+        faint = grazing(depth, camera) + np.float32(0.05) * rng.standard_normal((h, w), np.float32) > self.grazing
+        lost |= np.where(steps, rng.random((h, w), np.float32) < self.edge_loss, faint)
         seen = self._mixed_edges(depth, rng)
         disparity = focal / np.maximum(seen, self.near)
-        disparity += self.noise * _unit_noise((h, w), rng)
+        disparity += self.noise * unit_noise((h, w), rng)
         disparity += self.bias * cv2.resize(_calibration(), (w, h), interpolation=cv2.INTER_CUBIC)
         measured = focal / np.maximum(np.round(disparity / self.step) * self.step, focal / (1.5 * self.far))
         measured = np.round(measured / self.unit) * self.unit
@@ -62,7 +62,7 @@ class DepthSensor:
     def _mixed_edges(self, depth: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Depth with fattened, frayed borders: near a step a pixel reports a neighbour or a value in between."""
         h, w = depth.shape
-        low, high = _range(depth, 5)
+        low, high = window_range(depth, 5)
         at = np.flatnonzero(high - low > 0.015 + 0.02 * low)
         v, u = np.divmod(at, w)
         dv, du = np.rint(rng.normal(0, self.edge, (2, len(at)))).astype(int)
@@ -110,58 +110,6 @@ def _encode(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
     return codes[np.clip(linear * 2047.5, 0, 4095).astype(np.int16)]
 
 
-def _unit_noise(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise of unit variance, part white, part correlated over a matching window."""
-    white = rng.standard_normal(shape, np.float32)
-    smooth = cv2.GaussianBlur(rng.standard_normal(shape, np.float32), (0, 0), 1.5)
-    # A Gaussian filter of sigma s keeps 1 / (4 pi s^2) of the variance of white noise.
-    return np.float32(0.6) * white + np.float32(0.8 * np.sqrt(4 * np.pi) * 1.5) * smooth
-
-
 def _calibration() -> NDArray[np.float32]:
     """The smooth error of one camera, the same in all its frames; lattice values in [-1, 1]."""
     return np.random.default_rng(7).uniform(-1, 1, (4, 5)).astype(np.float32)
-
-
-def _range(depth: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Least and greatest depth in a square window around every pixel."""
-    kernel = np.ones((size, size), np.uint8)
-    return cv2.erode(depth, kernel), cv2.dilate(depth, kernel)
-
-
-def _stepped(depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Pixels at a depth step. 1/z is linear on planes however steep, so only a step bends it."""
-    inverse_depth = 1 / depth
-    bend = [np.abs(cv2.filter2D(inverse_depth, -1, k, borderType=cv2.BORDER_REPLICATE)) * depth
-            for k in (np.float32([[1, -2, 1]]), np.float32([[1], [-2], [1]]))]
-    return np.maximum(*bend) > 0.02
-
-
-def _grazing(depth: NDArray[np.float32], camera: PinholeCamera) -> NDArray[np.float32]:
-    """Angle [rad] between viewing ray and surface normal, from differences of neighbouring depths."""
-    h, w = depth.shape
-    v, u = np.ogrid[:h, :w]
-    rx = ((u - camera.cx) / camera.fx).astype(np.float32)
-    ry = ((v - camera.cy) / camera.fy).astype(np.float32)
-    log_z = np.log(np.maximum(depth, 1e-3))
-    du = (cv2.Sobel(log_z, cv2.CV_32F, 1, 0, ksize=3) / 8 * camera.fx).astype(np.float32)
-    dv = (cv2.Sobel(log_z, cv2.CV_32F, 0, 1, ksize=3) / 8 * camera.fy).astype(np.float32)
-    # With g = grad(log z) in focal lengths, the normal is (gx, gy, -1 - gx rx - gy ry) and n.ray = -1.
-    length = np.sqrt(du**2 + dv**2 + (1 + du * rx + dv * ry) ** 2)
-    return np.arccos(np.clip(1 / (length * np.sqrt(1 + rx**2 + ry**2)), 0, 1))
-
-
-@njit(cache=True, nogil=True)
-def _one_eyed(depth, focal):  # noqa: ANN001, ANN202
-    """Pixels that the second imager cannot see: something nearer lies on their ray there. depth (h, w) > 0."""
-    h, w = depth.shape
-    hidden = np.zeros((h, w), np.bool_)
-    for v in range(h):
-        least = 1e9
-        for u in range(w - 1, -1, -1):
-            there = u - focal / depth[v, u]
-            if there > least + 1.0:
-                hidden[v, u] = True
-            elif there < least:
-                least = there
-    return hidden

@@ -58,7 +58,7 @@ def test_no_other_turn_does(made, kind, look):
     """Quarter, third and sixth turns about the axes that are not declared change form or colours visibly."""
     model = made[kind, look].model
     turns = [so3_exp(np.radians(angle) * np.eye(3)[axis]) for axis in range(3)
-             for angle in (60, 72, 90, 120, 180, 240, 270)]
+             for angle in (60, 90, 120, 180, 240, 270)]
     for turn in turns:
         pose = np.eye(4)
         pose[:3, :3] = turn
