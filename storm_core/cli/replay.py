@@ -166,6 +166,8 @@ def table(results: "dict[str, Any]") -> str:
     if "end_to_end" in results["stages_ms"]:
         e = results["stages_ms"]["end_to_end"]
         lines.append(f"image stamp to pose: p50 {e['p50']:.1f} ms, p99 {e['p99']:.1f} ms")
+    lines += [f"{f['level']}: {f['finding']}{' ' + f['object'] if f['object'] else ''}, {f['frames']} frames: "
+              f"{f['detail']}" for f in results.get("suspicion", ())]
     return "\n".join(lines)
 
 

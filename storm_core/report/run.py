@@ -11,18 +11,23 @@ from tqdm import tqdm
 
 from storm_core import __version__
 from storm_core.bags.recording import Recording
-from storm_core.bags.truth import Truth, load_truth
+from storm_core.bags.truth import Truth, TruthOptions, load_truth
 from storm_core.bop.dataset import object_ids
 from storm_core.bop.results import PoseEstimate, write_csv
 from storm_core.config import StormConfig
 from storm_core.config_io import to_yaml
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.metrics.bootstrap import LEVEL, RESAMPLES
+from storm_core.metrics.latency import latency_figures
 from storm_core.metrics.scores import quantiles
-from storm_core.report.evaluate import ObjectErrors, evaluate, object_errors, object_items
+from storm_core.report.evaluate import Assessment, assess
+from storm_core.report.frame_table import write_frame_table
 from storm_core.report.html import html_report
 from storm_core.report.jsonl import write_jsonl
 from storm_core.report.overlay import OverlayPainter, contact_sheet
 from storm_core.report.results import Results, results_head, stage_times, to_json
+from storm_core.report.series import object_items
+from storm_core.report.suspicion import input_suspicions
 from storm_core.report.tum import write_tum
 from storm_core.report.video import VideoWriter, key_frames
 from storm_core.types import StepOutput
@@ -32,34 +37,40 @@ Image = NDArray[np.uint8]
 
 
 def load_run_truth(recording: Recording, config: StormConfig, models: Mapping[str, ObjectModel],
-                   gt_topics: Mapping[str, str] | None, tum: str) -> Truth | None:
+                   options: TruthOptions = TruthOptions()) -> Truth | None:
     """The ground truth of the run's objects, None when the recording has none. Call after predicting."""
-    return load_truth(recording, object_ids(Path(config.models), models), tuple(models), gt_topics=gt_topics,
-                      tum=Path(tum) if tum else None)
+    return load_truth(recording, object_ids(Path(config.models), models), tuple(models), options)
 
 
 def run_results(command: str, config: StormConfig, models: Mapping[str, ObjectModel], recording: Recording,
                 outputs: Sequence[StepOutput], truth: Truth | None, extra: Mapping[str, Any] | None = None,
-                lead_in_s: float = 0.0) -> Results:
-    """The content of results.json.
+                lead_in_s: float = 0.0) -> tuple[Results, dict[str, Assessment]]:
+    """The content of results.json, and what it was computed from.
 
     Args:
       extra: further top-level keys; its `stages_ms` are added to the measured ones.
       lead_in_s: time the system already had before the first frame (a camera that was running before), which counts
         as time to the first pose.
     """
+    extra = extra or {}
+    camera = next(iter(recording.frames())).camera
+    assessed = assess(outputs, _cut(truth, len(outputs)), models, seed=config.seed, camera=camera)
     results = results_head(command, __version__, path=recording.path, sha256=recording.sha256, frames=len(outputs),
                            seed=config.seed)
     results["truth"] = None if truth is None else truth.source
-    results["objects"] = evaluate(outputs, _cut(truth, len(outputs)), models)
+    results["objects"] = {name: a.figures for name, a in assessed.items()}
     for figures in results["objects"].values():
         if figures["first_pose_s"] is not None:
             figures["first_pose_s"] += lead_in_s
     results["recovery"] = _all_recoveries(results["objects"])
     results["stages_ms"] = stage_times([o.stage_ms for o in outputs])
-    for key, value in (extra or {}).items():
+    results["latency"] = _latency(outputs, assessed, extra.get("ros", {}))
+    results["bootstrap"] = {"method": "circular blocks of frames, as long as the square root of their number",
+                            "level": LEVEL, "resamples": RESAMPLES, "seed": config.seed}
+    results["suspicion"] = [*input_suspicions(recording, outputs), *(f for a in assessed.values() for f in a.suspicion)]
+    for key, value in extra.items():
         results[key] = {**results[key], **value} if key in results else value
-    return results
+    return results, assessed
 
 
 def write_run(folder: Path, *, command: str, config: StormConfig, models: Mapping[str, ObjectModel],
@@ -68,19 +79,21 @@ def write_run(folder: Path, *, command: str, config: StormConfig, models: Mappin
               rate_hz: float = 30.0) -> Results:
     """Write all files of one run into an existing folder.
 
-    results.json, predictions.jsonl, <object>.tum, poses.csv (BOP), config.yaml, report.html and, with `video`,
-    overlay.mp4, overlay.gif and overlay.png (key frames).
+    results.json, errors.csv, predictions.jsonl, <object>.tum, poses.csv (BOP), config.yaml, report.html and, with
+    `video`, overlay.mp4, overlay.gif and overlay.png (key frames).
     """
-    results = run_results(command, config, models, recording, outputs, truth, extra, lead_in_s)
+    results, assessed = run_results(command, config, models, recording, outputs, truth, extra, lead_in_s)
     ids = recording.ids[:len(outputs)]
     (folder / "results.json").write_text(to_json(results))
     (folder / "config.yaml").write_text(to_yaml(config))
+    write_frame_table(folder / "errors.csv", ids, outputs, assessed, models)
     write_jsonl(folder / "predictions.jsonl", ids, outputs)
     write_csv(folder / "poses.csv", pose_estimates(ids, outputs, object_ids(Path(config.models), models)))
     for name in models:
         write_tum(folder / f"{name}.tum", object_items(outputs, name))
     pictures = _paint(folder, models, recording, outputs, rate_hz) if video else []
-    (folder / "report.html").write_text(html_report(results, outputs, _errors(outputs, truth, models), pictures))
+    errors = {name: a.errors for name, a in assessed.items() if a.errors is not None}
+    (folder / "report.html").write_text(html_report(results, outputs, errors, pictures))
     return results
 
 
@@ -106,11 +119,15 @@ def _cut(truth: Truth | None, frames: int) -> Truth | None:
     return Truth(frames={name: list(known)[:frames] for name, known in truth.frames.items()}, source=truth.source)
 
 
-def _errors(outputs: Sequence[StepOutput], truth: Truth | None,
-            models: Mapping[str, ObjectModel]) -> dict[str, ObjectErrors]:
-    truth = _cut(truth, len(outputs))
-    return {} if truth is None else {name: object_errors(object_items(outputs, name), truth.frames[name], models[name])
-                                     for name in models if name in truth.frames}
+def _latency(outputs: Sequence[StepOutput], assessed: Mapping[str, Assessment],
+             ros: Mapping[str, Any]) -> dict[str, Any]:
+    """`latency` of results.json; `too_old`: poses published after the age limit, None where nothing counts them."""
+    answered = np.array([bool(o.objects) for o in outputs], bool)
+    for a in assessed.values():
+        answered &= a.series.answered
+    figures = latency_figures([o.stage_ms for o in outputs], [o.stamp_ns for o in outputs], answered,
+                              period_ms=1e3 / ros["rate_hz"] if "rate_hz" in ros else None)
+    return figures | {"too_old": ros.get("published_too_old")}
 
 
 def _all_recoveries(objects: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if truth is None:
         raise DatasetError(f"{args.recording} has no ground truth (scene_gt.json, /ground_truth topics); pass "
                            "--gt-topic or --gt-tum")
-    results = run_results("evaluate tracking", config, models, recording, predictions.outputs, truth)
+    results, _ = run_results("evaluate tracking", config, models, recording, predictions.outputs, truth)
     if args.json:
         write_json(args.json, results)
     print(table(results))

@@ -11,9 +11,11 @@ from hypothesis.extra.numpy import arrays
 
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.pose import from_rotation_translation, se3_exp, transform
+from storm_core.metrics.motion import jumps
 from storm_core.metrics.pose_error import add, adds, mask_iou, mspd, mssd, projected_error
+from storm_core.metrics.reappearance import reappearances
 from storm_core.metrics.scores import auc, quantile, recall
-from storm_core.metrics.tracking import confidently_wrong, coverage, jumps, reappearances
+from storm_core.metrics.tracking import confidently_wrong, coverage
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "pose_errors_bop.json").read_text())
 IDENTITY = np.eye(4)[None]
@@ -125,12 +127,13 @@ def test_coverage_and_confidence() -> None:
 
 
 def test_a_constant_error_is_no_jump() -> None:
-    truths = [se3_exp([0.01 * k, 0, 0.5, 0, 0, 0.05 * k]) for k in range(6)]
+    truths = np.stack([se3_exp([0.01 * k, 0, 0.5, 0, 0, 0.05 * k]) for k in range(6)])
     offset = se3_exp([0.03, 0, 0, 0, 0, 0])
-    assert jumps([t @ offset for t in truths], truths, CUBE, IDENTITY, 0.14) == 0
-    broken = [t if k < 3 else se3_exp([0.05, 0, 0, 0, 0, 0]) @ t for k, t in enumerate(truths)]
+    assert jumps(truths @ offset, truths, CUBE, IDENTITY, 0.14) == 0
+    broken = np.concatenate([truths[:3], se3_exp([0.05, 0, 0, 0, 0, 0]) @ truths[3:]])
     assert jumps(broken, truths, CUBE, IDENTITY, 0.14) == 1
-    assert jumps([None, *truths[1:]], truths, CUBE, IDENTITY, 0.14) == 0
+    missing = np.concatenate([np.full((1, 4, 4), np.nan), truths[1:]])
+    assert jumps(missing, truths, CUBE, IDENTITY, 0.14) == 0
 
 
 def test_reappearances() -> None:

@@ -1,0 +1,74 @@
+"""The errors of `pose_error` for many poses at once. Poses are cam_from_obj (N, 4, 4) [m]; same values to rounding."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull, QhullError
+
+from storm_core.geometry.pose import inverse
+
+Array = NDArray[np.float64]
+
+_CHUNK = 4_000_000
+"""Distances held in memory at once."""
+
+
+def extreme_points(points: Array) -> Array:
+    """The points (H, 3) among `points` that any largest distance between two placements of them is reached at.
+
+    The distance of a point to its other placement is convex in the point, so its maximum lies on the convex hull.
+    """
+    try:
+        return points[ConvexHull(points).vertices]
+    except (QhullError, ValueError):  # flat, or fewer than four points
+        return points
+
+
+def add_batch(estimates: Array, truths: Array, points: Array) -> Array:
+    """ADD of each pair of poses (N,) [m]."""
+    out = np.empty(len(estimates))
+    for part in _parts(len(estimates), len(points)):
+        out[part] = _distances(estimates[part] - truths[part], points).mean(-1)
+    return out
+
+
+def adds_batch(estimates: Array, truths: Array, points: Array, tree: Any, *, workers: int = -1) -> Array:
+    """ADD-S of each pair of poses (N,) [m].
+
+    Args:
+      tree: cKDTree of `points`. workers: threads of the query, -1 = all cores.
+    """
+    out = np.empty(len(estimates))
+    for part in _parts(len(estimates), len(points)):
+        relative = inverse(estimates[part]) @ truths[part]
+        moved = points @ np.swapaxes(relative[:, :3, :3], 1, 2) + relative[:, None, :3, 3]
+        out[part] = tree.query(moved, workers=workers)[0].mean(-1)
+    return out
+
+
+def mssd_batch(estimates: Array, truths: Array, extremes: Array,
+               symmetries: Array) -> tuple[Array, NDArray[np.int64]]:
+    """MSSD of each pair of poses (N,) [m], and the index (N,) of the symmetry it is reached with.
+
+    Args:
+      extremes: `extreme_points` of the model. symmetries: (S, 4, 4).
+    """
+    out, which = np.empty(len(estimates)), np.empty(len(estimates), np.int64)
+    for part in _parts(len(estimates), len(extremes) * len(symmetries)):
+        equivalent = truths[part, None] @ symmetries
+        largest = _distances(estimates[part, None] - equivalent, extremes).max(-1)
+        which[part] = largest.argmin(1)
+        out[part] = largest.min(1)
+    return out, which
+
+
+def _distances(difference: Array, points: Array) -> Array:
+    """Lengths (..., P) of the images of points (P, 3) under differences of poses (..., 4, 4)."""
+    moved = difference[..., :3, :3] @ points.T + difference[..., :3, 3:]
+    return np.sqrt(np.einsum("...kp,...kp->...p", moved, moved))
+
+
+def _parts(count: int, each: int) -> list[slice]:
+    step = max(1, _CHUNK // max(each, 1))
+    return [slice(k, k + step) for k in range(0, count, step)]
