@@ -136,7 +136,7 @@ def _on_cluster(jobs: Sequence[Job], address: str) -> Iterator[tuple[int, Outcom
 def _client(make: Callable[..., Any], address: str) -> Any:
     """A client of the cluster that has at least one worker."""
     try:
-        client = make(address, timeout=CONNECT_S, set_as_default=False)
+        client = make(address, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError, asyncio.TimeoutError) as error:
         raise SetupError(f"no Dask scheduler answers at {address} within {CONNECT_S} s ({error}); start one with "
                          "`dask scheduler` and give its address, such as tcp://host:8786") from error
