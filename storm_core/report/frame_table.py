@@ -63,24 +63,26 @@ def read_frame_table(file: Path) -> FrameTable:
             if missing:
                 raise DatasetError(f"{file} has no column {missing[0]}; it was not written by storm replay or evaluate")
             for row in reader:
+                if None in row.values():
+                    raise DatasetError(f"{file} line {reader.line_num} is cut off; make the run again")
                 found.setdefault(row["object"], []).append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"cannot read per-frame errors {file}: {error}; make the run again with this version of "
                            "storm replay or storm evaluate tracking --out") from error
     if not found:
         raise DatasetError(f"{file} has no rows; was the run empty?")
-    ids = {name: tuple((int(r["scene_id"]), int(r["im_id"])) for r in rows) for name, rows in found.items()}
-    first = next(iter(ids))
-    for name in ids:
-        if ids[name] != ids[first]:
-            raise DatasetError(f"{file}: {name} and {first} have different frames")
     measured = {name: rows for name, rows in found.items() if rows[0]["visible"]}
     if not measured:
         raise DatasetError(f"{file} holds no errors: the run had no ground truth, so there is nothing to compare")
     try:
-        return FrameTable(ids=ids[first], rows={name: _rows(rows) for name, rows in measured.items()})
+        ids = {name: tuple((int(r["scene_id"]), int(r["im_id"])) for r in rows) for name, rows in measured.items()}
+        table = FrameTable(ids=next(iter(ids.values())), rows={name: _rows(rows) for name, rows in measured.items()})
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{file} has a damaged row: {error}") from error
+    for name, frames in ids.items():
+        if frames != table.ids:
+            raise DatasetError(f"{file}: {name} and {next(iter(ids))} have different frames")
+    return table
 
 
 def _rows(rows: Sequence[Mapping[str, str]]) -> FrameRows:

@@ -14,6 +14,8 @@ from storm_core.report.frame_errors import ObjectErrors, TruthMatch
 from storm_core.report.main_figures import RECALL_SHARE
 from storm_core.report.series import ObjectSeries
 
+NEES_EDGES = range(31)
+
 
 def loss_figures(series: ObjectSeries, errors: ObjectErrors, match: TruthMatch, diameter: float) -> dict[str, Any]:
     """`loss` and `false_reregistrations` of one object.
@@ -65,6 +67,7 @@ def covariance_figures(series: ObjectSeries, errors: ObjectErrors, match: TruthM
     """`nees` of one object's trusted poses; nothing where the system publishes no covariance.
 
     `coverage_95`: share within the 95 % ellipsoid. `improper`: poses whose covariance is not positive definite.
+    `histogram`: number of poses from each edge to the next, the last from the last edge on.
     """
     counted = series.trusted & errors.accurate & np.isfinite(series.covariance).all((1, 2))
     if not counted.any():
@@ -75,4 +78,6 @@ def covariance_figures(series: ObjectSeries, errors: ObjectErrors, match: TruthM
     return {"nees": {"mean": float(known.mean()) if measured else float("nan"),
                      **quantiles(known, p50=0.5, p95=0.95),
                      "coverage_95": float((known <= NEES_95).mean()) if measured else float("nan"),
-                     "n": len(known), "improper": int(counted.sum()) - len(known)}}
+                     "n": len(known), "improper": int(counted.sum()) - len(known),
+                     "histogram": {"edges": list(NEES_EDGES), "n": np.histogram(
+                         known, [*NEES_EDGES, np.inf])[0].tolist()}}}

@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.evaluate import poses, registration, system, tracking
+from storm_core.cli.evaluate import compare, poses, registration, system, tracking
 
-KINDS = (poses, tracking, registration, system)
+KINDS = (poses, tracking, registration, system, compare)
 """Modules with add_parser(kinds)."""
 
 
