@@ -94,13 +94,32 @@ def object_ids(models: Path, names: Iterable[str]) -> dict[str, int]:
 
 
 def read_targets(dataset: Path) -> list[tuple[int, int, int]]:
-    """(scene_id, im_id, obj_id) of test_targets_bop19.json (or the newest test_targets_*.json), [] without one."""
+    """(scene_id, im_id, obj_id), one per instance, of test_targets_bop19.json (or the newest test_targets_*.json).
+
+    [] without such a file, and for one that lists images without objects (BOP 2024): see `read_target_images`.
+    """
+    return [(int(t["scene_id"]), int(t["im_id"]), int(t["obj_id"]))
+            for t in _targets(dataset, "test_targets_bop19.json") if "obj_id" in t
+            for _ in range(int(t.get("inst_count", 1)))]
+
+
+def read_target_images(dataset: Path) -> list[tuple[int, int]]:
+    """(scene_id, im_id) of test_targets_bop24.json (or as `read_targets`), each once; [] without such a file."""
+    return list(dict.fromkeys((int(t["scene_id"]), int(t["im_id"]))
+                              for t in _targets(dataset, "test_targets_bop24.json")))
+
+
+def _targets(dataset: Path, preferred: str) -> list[dict[str, Any]]:
     files = sorted(dataset.glob("test_targets_*.json"))
     if not files:
         return []
-    chosen = next((f for f in files if f.name == "test_targets_bop19.json"), files[-1])
-    return [(int(t["scene_id"]), int(t["im_id"]), int(t["obj_id"]))
-            for t in read_json(chosen, "the evaluated targets") for _ in range(int(t.get("inst_count", 1)))]
+    chosen = next((f for f in files if f.name == preferred), None)
+    chosen = chosen or next((f for f in files if f.name == "test_targets_bop19.json"), files[-1])
+    entries = read_json(chosen, "the evaluated targets")
+    if not isinstance(entries, list) or not all(isinstance(t, dict) and {"scene_id", "im_id"} <= set(t)
+                                                for t in entries):
+        raise DatasetError(f"{chosen} is not in BOP format; expected a list of {{scene_id, im_id, obj_id, inst_count}}")
+    return entries
 
 
 def _visible(info: dict[str, Any]) -> float:

@@ -58,7 +58,7 @@ def write_scene_pred(file: Path, estimates: Iterable[PoseEstimate]) -> None:
 
 
 def read_predictions(file: Path, scene_id: int = 0) -> list[PoseEstimate]:
-    """Poses from a BOP CSV or a scene_pred.json.
+    """Poses from a BOP CSV, a scene_pred.json, or a folder of them (see `prediction_files`).
 
     Args:
       scene_id: scene of a scene_pred.json, which does not say it.
@@ -66,17 +66,55 @@ def read_predictions(file: Path, scene_id: int = 0) -> list[PoseEstimate]:
     Raises:
       DatasetError: the file is missing or a row is malformed (names the line).
     """
+    if file.is_dir():
+        return [e for path, scene in prediction_files(file) for e in read_predictions(path, scene)]
     if file.suffix == ".json":
         content = read_json(file, "predicted poses")
         try:
             return [PoseEstimate(scene_id=scene_id, im_id=int(im_id), obj_id=int(entry["obj_id"]),
-                                 score=float(entry.get("score", 1.0)),
+                                 score=_score(entry.get("score", 1.0)),
                                  cam_from_obj=parse_pose(entry, f"{file} image {im_id}"))
                     for im_id, entries in content.items() for entry in entries]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DatasetError(f"{file} is not a scene_pred.json ({error}); expected {{im_id: [{{obj_id, cam_R_m2c, "
                                "cam_t_m2c, score}]}") from error
     return _read_csv(file)
+
+
+def prediction_files(folder: Path) -> list[tuple[Path, int]]:
+    """Files of predictions in a folder and the scene of each (0 for CSV files, which name their scenes).
+
+    One file per scene: SCENE/scene_pred.json, scene_pred_SCENE.json or SCENE.json; or any number of CSV files.
+
+    Raises:
+      DatasetError: there are none, JSON and CSV files are mixed, or two are for one scene.
+    """
+    tables = [(path, 0) for path in sorted(folder.glob("*.csv"))]
+    scenes: dict[int, Path] = {}
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*/scene_pred.json")]):
+        number = path.parent.name if path.name == "scene_pred.json" else path.stem.removeprefix("scene_pred_")
+        if not number.isdigit():
+            continue
+        if int(number) in scenes:
+            raise DatasetError(f"{scenes[int(number)]} and {path} are both for scene {int(number)}; keep one")
+        scenes[int(number)] = path
+    if tables and scenes:
+        raise DatasetError(f"{folder} holds both {tables[0][0].name} and {min(scenes.values()).relative_to(folder)}; "
+                           "they may be the same poses twice: pass one of them, or a folder with files of one kind")
+    if not tables and not scenes:
+        raise DatasetError(f"{folder} holds no predictions; expected SCENE/scene_pred.json, scene_pred_SCENE.json or "
+                           "BOP CSV files")
+    return tables or [(path, scene_id) for scene_id, path in sorted(scenes.items())]
+
+
+def time_per_image_s(estimates: Iterable[PoseEstimate]) -> float:
+    """Mean time of the images that have estimates [s]; nan when that of any is unknown."""
+    times: dict[tuple[int, int], float] = {}
+    for e in estimates:
+        key = (e.scene_id, e.im_id)
+        known = e.time_s if e.time_s >= 0 else float("nan")
+        times[key] = float(np.maximum(times.get(key, known), known))
+    return float(np.mean(list(times.values()))) if times else float("nan")
 
 
 def _read_csv(file: Path) -> list[PoseEstimate]:
@@ -91,13 +129,20 @@ def _read_csv(file: Path) -> list[PoseEstimate]:
                     pose = parse_pose({"cam_R_m2c": [float(v) for v in r.split()], "obj_id": obj_id,
                                        "cam_t_m2c": [float(v) for v in t.split()]}, f"{file} line {number}")
                     out.append(PoseEstimate(scene_id=int(scene_id), im_id=int(im_id), obj_id=int(obj_id),
-                                            score=float(score), cam_from_obj=pose, time_s=float(time_s)))
+                                            score=_score(score), cam_from_obj=pose, time_s=float(time_s)))
                 except ValueError as error:
                     raise DatasetError(f"{file} line {number} is not a BOP result ({error}); expected "
                                        f"{','.join(HEADER)}") from error
     except OSError as error:
         raise DatasetError(f"cannot read predictions {file}: {error}") from error
     return out
+
+
+def _score(value: str | float) -> float:
+    score = float(value)
+    if score != score:
+        raise ValueError("the score is not a number, so estimates cannot be ranked")
+    return score
 
 
 def _text(values: NDArray[np.float64]) -> str:

@@ -1,26 +1,44 @@
 """Single poses over a BOP dataset: every target counts, found or not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 
 from storm_core.bags.truth import VISIBLE_SHARE
-from storm_core.bop.dataset import Annotation
+from storm_core.bop.models import EvalModel
 from storm_core.bop.results import PoseEstimate
 from storm_core.errors import DatasetError
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.metrics.pose_error import add, adds, mssd
+from storm_core.metrics.pose_error_batch import add_batch, adds_batch, projected_batch
 from storm_core.metrics.scores import auc, quantiles, recall
 from storm_core.report.evaluate import RECALL_SHARE
+from storm_core.report.pose_groups import Annotations, Target, group_poses
+from storm_core.report.pose_measure import PoseErrors, measure_scene
 
-Annotations = Mapping[int, Mapping[int, tuple[Annotation, ...]]]
-"""scene_id -> im_id -> annotated instances."""
+_MM_PER_M = 1e3
 
-Target = tuple[int, int, int]
-"""(scene_id, im_id, obj_id); one per instance."""
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JudgedTargets:
+    """One row per target of one object. Errors are inf where no estimate was left for it.
+
+    Attributes:
+      places: (scene_id, im_id) of each. score: of the estimate, nan without one.
+      add_m, adds_m, mssd_m: [m]. mspd_px, proj_px: [px]. vsd: mean over its tolerances. nan = not measured.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    score: NDArray[np.float64]
+    add_m: NDArray[np.float64]
+    adds_m: NDArray[np.float64]
+    mssd_m: NDArray[np.float64]
+    mspd_px: NDArray[np.float64]
+    proj_px: NDArray[np.float64]
+    vsd: NDArray[np.float64]
 
 
 def find_targets(annotations: Annotations, listed: Sequence[Target]) -> list[Target]:
@@ -42,42 +60,59 @@ def find_targets(annotations: Annotations, listed: Sequence[Target]) -> list[Tar
 def pose_figures(annotations: Annotations, targets: Sequence[Target], predictions: Sequence[PoseEstimate],
                  models: Mapping[str, ObjectModel]) -> dict[str, dict[str, Any]]:
     """{object id as text: figures over its targets}. Models are named by their BOP id."""
-    by_place: dict[Target, list[PoseEstimate]] = {}
-    for p in predictions:
-        by_place.setdefault((p.scene_id, p.im_id, p.obj_id), []).append(p)
-    errors: dict[str, list[tuple[float, float, float]]] = {name: [] for name in models}
-    for place in dict.fromkeys(targets):
-        name = str(place[2])
-        wanted = targets.count(place)
-        instances = [a for a in annotations[place[0]].get(place[1], ()) if a.obj_id == place[2]]
-        # As many estimates as there are instances to find; more would only be guessing.
-        best = sorted(by_place.get(place, []), key=lambda p: -p.score)[:wanted]
-        errors[name] += _match(best, instances, models[name], wanted)
-    out = {}
-    for name, model in models.items():
-        add_m, adds_m, mssd_m = np.array(errors[name], float).reshape(-1, 3).T
-        limit = RECALL_SHARE * model.diameter
-        out[name] = {"targets": len(add_m), "predicted": int(np.isfinite(add_m).sum()), "add_auc": auc(add_m),
-                     "adds_auc": auc(adds_m), "add_01d": recall(add_m, limit), "adds_01d": recall(adds_m, limit),
-                     "mssd_mm": quantiles(1e3 * mssd_m, p50=0.5, p90=0.9, p99=0.99)}
-    return out
+    known = {int(name): EvalModel.of(model) for name, model in models.items()}
+    groups = [g for g in group_poses(annotations, targets, predictions) if g.obj_id in known]
+    errors, _ = measure_scene(groups, known, None, ("mssd",))
+    return {name: object_figures(judge_targets([e for e in errors if e.group.obj_id == int(name)], known[int(name)]),
+                                 known[int(name)].diameter) for name in models}
 
 
-def _match(estimates: Sequence[PoseEstimate], instances: Sequence[Annotation], model: ObjectModel,
-           wanted: int) -> list[tuple[float, float, float]]:
-    """(ADD, ADD-S, MSSD) of each of the `wanted` instances; inf for those that no estimate was left for.
+def judge_targets(errors: Sequence[PoseErrors], model: EvalModel) -> JudgedTargets:
+    """The targets of one object, each with the estimate that is assigned to it.
 
-    Estimates and instances are paired so that the sum of MSSD is smallest.
+    Of each image as many estimates as it has targets count, those of highest score; they and the annotated instances
+    are paired so that the sum of MSSD is smallest.
     """
-    missing = (float("inf"),) * 3
-    if not estimates or not instances:
-        return [missing] * wanted
-    tree = cKDTree(model.eval_vertices)
-    points = model.eval_vertices
-    cost = np.array([[mssd(e.cam_from_obj, i.cam_from_obj, points, model.symmetries) for i in instances]
-                     for e in estimates])
-    pairs = list(zip(*linear_sum_assignment(cost), strict=True))
-    found = [(add(estimates[r].cam_from_obj, instances[c].cam_from_obj, points),
-              adds(estimates[r].cam_from_obj, instances[c].cam_from_obj, points, tree), float(cost[r, c]))
-             for r, c in pairs]
-    return found + [missing] * (wanted - len(found))
+    places: list[tuple[int, int]] = []
+    rows: list[tuple[int, int, int, PoseErrors]] = []
+    for e in errors:
+        count = min(e.group.wanted, len(e.group.estimates))
+        pairs = zip(*linear_sum_assignment(e.mssd_m[:count]), strict=True) if count and e.group.instances else ()
+        rows += [(len(places) + k, int(r), int(c), e) for k, (r, c) in enumerate(pairs)]
+        places += [e.group.key] * e.group.wanted
+    at = np.array([row[0] for row in rows], int)
+    poses = np.array([e.group.estimates[r].cam_from_obj for _, r, _, e in rows]).reshape(-1, 4, 4)
+    truths = np.array([e.group.instances[c].cam_from_obj for _, _, c, e in rows]).reshape(-1, 4, 4)
+    lenses = np.array([np.full(4, np.nan) if e.camera is None else e.camera.vector for *_, e in rows]).reshape(-1, 4)
+
+    def column(values: Any, empty: float = np.inf) -> NDArray[np.float64]:
+        out = np.full(len(places), empty)
+        out[at] = values
+        return out
+
+    return JudgedTargets(
+        places=tuple(places), score=column([e.group.estimates[r].score for _, r, _, e in rows], np.nan),
+        add_m=column(add_batch(poses, truths, model.averaged)),
+        adds_m=column(adds_batch(poses, truths, model.averaged, model.tree)),
+        mssd_m=column([e.mssd_m[r, c] for _, r, c, e in rows]),
+        mspd_px=column([np.nan if e.mspd_px is None else e.mspd_px[r, c] for _, r, c, e in rows]),
+        proj_px=column(projected_batch(poses, truths, model.averaged, lenses)),
+        vsd=column([np.nan if e.vsd is None else e.vsd[r, c].mean() for _, r, c, e in rows], 1.0))
+
+
+def object_figures(judged: JudgedTargets, diameter: float) -> dict[str, Any]:
+    """The figures of one object that stand in results.json.
+
+    `ar_storm` is what the STORM paper calls AR, the mean of the two areas to 0.1 diameter; it is not BOP's AR.
+    """
+    limit = RECALL_SHARE * diameter
+    add_share, adds_share = auc(judged.add_m, limit), auc(judged.adds_m, limit)
+    figures = {
+        "targets": len(judged.places), "predicted": int(np.isfinite(judged.score).sum()),
+        "add_auc": auc(judged.add_m), "adds_auc": auc(judged.adds_m),
+        "add_auc_01d": add_share, "adds_auc_01d": adds_share, "ar_storm": (add_share + adds_share) / 2,
+        "add_01d": recall(judged.add_m, limit), "adds_01d": recall(judged.adds_m, limit),
+        "mssd_mm": quantiles(_MM_PER_M * judged.mssd_m, p50=0.5, p90=0.9, p99=0.99)}
+    if not np.isnan(judged.proj_px).any():
+        figures["proj_px"] = quantiles(judged.proj_px, p50=0.5, p90=0.9, p99=0.99)
+    return figures
