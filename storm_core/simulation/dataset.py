@@ -4,7 +4,7 @@ The annotations (scene_gt, scene_gt_info, scene_camera) are written in either ca
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,34 +35,53 @@ def write_simulation(out: Path, recording: SimulatedRecording, *, images: bool, 
       images: write rgb, depth and mask_visib of the BOP scene.
       bag: write a rosbag2 with /ground_truth/<object> topics.
     """
-    scene = out / SCENE
-    scene.mkdir(parents=True)
     write_models(out / "models", list(recording.models.values()))
-    for part in ("rgb", "depth", "mask_visib") if images else ():
+    with ExitStack() as stack:
+        writer = stack.enter_context(BagWriter(out / BAG, compress=False)) if bag else None
+        write_scene(out / SCENE, progress(recording), {name: bop_id(name) for name in recording.models}, images=images,
+                    bag=writer)
+
+
+def write_scene(scene: Path, frames: Iterable[SimulatedFrame], ids: Mapping[str, int], *, images: bool,
+                bag: BagWriter | None = None, whole_masks: bool = False) -> dict[str, list[float]]:
+    """Write one BOP scene folder, and the same frames and truth into an open bag.
+
+    Args:
+      scene: the folder to make. ids: label -> BOP id.
+      images: write rgb, depth and mask_visib; with `whole_masks` also mask, the silhouettes without occlusion.
+
+    Returns:
+      label -> visible share of its silhouette in every frame that it is in.
+    """
+    scene.mkdir(parents=True)
+    parts = ("rgb", "depth", "mask_visib", *(("mask",) if whole_masks else ())) if images else ()
+    for part in parts:
         (scene / part).mkdir()
     poses: dict[str, list[dict[str, Any]]] = {}
     infos: dict[str, list[dict[str, Any]]] = {}
-    with ExitStack() as stack:
-        writer = stack.enter_context(BagWriter(out / BAG, compress=False)) if bag else None
-        for simulated in progress(recording):
-            key = str(simulated.index)
-            # As in BOP an object that lies wholly outside the picture still has a pose; its visible share is 0.
-            poses[key] = [_pose(name, truth.cam_from_obj) for name, truth in simulated.truth.items()]
-            infos[key] = [_info(truth) for truth in simulated.truth.values()]
-            if images:
-                _write_images(scene, simulated)
-            if writer is not None:
-                frame = simulated.frame
-                writer.frame(frame)
-                for name, truth in simulated.truth.items():
-                    writer.truth(name, frame.stamp_ns, truth.cam_from_obj, frame.frame_id)
-    camera = {"cam_K": recording.camera.matrix.reshape(9).tolist(), "depth_scale": DEPTH_SCALE}
-    for name, content in (("scene_gt", poses), ("scene_gt_info", infos), ("scene_camera", {k: camera for k in poses})):
+    cameras: dict[str, dict[str, Any]] = {}
+    visible: dict[str, list[float]] = {}
+    for simulated in frames:
+        key, frame = str(simulated.index), simulated.frame
+        # As in BOP an object that lies wholly outside the picture still has a pose; its visible share is 0.
+        poses[key] = [_pose(ids[label], truth.cam_from_obj) for label, truth in simulated.truth.items()]
+        infos[key] = [_info(truth) for truth in simulated.truth.values()]
+        cameras[key] = {"cam_K": frame.camera.matrix.reshape(9).tolist(), "depth_scale": DEPTH_SCALE}
+        for label, truth in simulated.truth.items():
+            visible.setdefault(label, []).append(truth.visib_fract)
+        if images:
+            _write_images(scene, simulated, whole_masks)
+        if bag is not None:
+            bag.frame(frame)
+            for label, truth in simulated.truth.items():
+                bag.truth(label, frame.stamp_ns, truth.cam_from_obj, frame.frame_id)
+    for name, content in (("scene_gt", poses), ("scene_gt_info", infos), ("scene_camera", cameras)):
         (scene / f"{name}.json").write_text(json.dumps(content))
+    return visible
 
 
-def _pose(name: str, cam_from_obj: NDArray[np.float64]) -> dict[str, Any]:
-    return {"obj_id": bop_id(name), "cam_R_m2c": cam_from_obj[:3, :3].reshape(9).tolist(),
+def _pose(obj_id: int, cam_from_obj: NDArray[np.float64]) -> dict[str, Any]:
+    return {"obj_id": obj_id, "cam_R_m2c": cam_from_obj[:3, :3].reshape(9).tolist(),
             "cam_t_m2c": (cam_from_obj[:3, 3] * 1e3).tolist()}
 
 
@@ -79,13 +98,15 @@ def _box(mask: NDArray[np.bool_]) -> list[int]:
     return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]
 
 
-def _write_images(scene: Path, simulated: SimulatedFrame) -> None:
+def _write_images(scene: Path, simulated: SimulatedFrame, whole_masks: bool) -> None:
     frame, stem = simulated.frame, f"{simulated.index:06d}"
     counts = np.clip(np.round(frame.depth * (1e3 / DEPTH_SCALE)), 0, 65535).astype(np.uint16)
     pictures = [(scene / "rgb" / f"{stem}.png", cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)),
                 (scene / "depth" / f"{stem}.png", counts)]
     for k, truth in enumerate(simulated.truth.values()):
         pictures.append((scene / "mask_visib" / f"{stem}_{k:06d}.png", truth.mask.astype(np.uint8) * 255))
+        if whole_masks:
+            pictures.append((scene / "mask" / f"{stem}_{k:06d}.png", truth.mask_full.astype(np.uint8) * 255))
     for path, picture in pictures:
         _, code = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         # Written by Python: cv2.imwrite only returns False when the disk is full.

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -131,11 +132,20 @@ def bop_id(name: str) -> int:
 
 
 def write_models(folder: Path, models: list[ObjectModel]) -> None:
-    """The models as a BOP models folder: obj_<id>.ply in mm with vertex colours, and models_info.json with names."""
+    """Objects of the catalog as a BOP models folder, under the ids of `bop_id`."""
+    write_numbered_models(folder, {bop_id(model.name): model for model in models}, {})
+
+
+def write_numbered_models(folder: Path, models: Mapping[int, ObjectModel],
+                          declared: Mapping[int, Mapping[str, Any]]) -> None:
+    """A BOP models folder: obj_<id>.ply in mm with vertex colours, and models_info.json with names.
+
+    Args:
+      models: by BOP id. declared: further entries of models_info.json by id: the symmetries [mm].
+    """
     folder.mkdir(parents=True, exist_ok=True)
     infos = {}
-    for model in models:
-        number = bop_id(model.name)
+    for number, model in models.items():
         colors = None
         if model.colors is not None:
             colors = np.column_stack([model.colors, np.full(len(model.colors), 255, np.uint8)])
@@ -144,7 +154,8 @@ def write_models(folder: Path, models: list[ObjectModel]) -> None:
         low, size = model.vertices.min(0) * 1e3, model.size * 1e3
         infos[str(number)] = {"name": model.name, "diameter": round(model.diameter * 1e3, 4)} | {
             f"{kind}_{axis}": round(float(value), 4)
-            for kind, values in (("min", low), ("size", size)) for axis, value in zip("xyz", values, strict=True)}
+            for kind, values in (("min", low), ("size", size)) for axis, value in zip("xyz", values, strict=True)
+        } | dict(declared.get(number, {}))
     (folder / "models_info.json").write_text(json.dumps(infos, indent=1))
 
 

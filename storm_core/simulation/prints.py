@@ -25,7 +25,13 @@ class Palette:
     second: Color
 
 
-def palette(rng: np.random.Generator) -> Palette:
+def inks_of(seed: int) -> tuple[Palette, Color]:
+    """The inks of a print, and the colour of an unprinted object, that a print seed stands for."""
+    rng = np.random.default_rng([seed, 3])
+    return _palette(rng), _plain_color(rng)
+
+
+def _palette(rng: np.random.Generator) -> Palette:
     """Paper pale or strong, accents far away in hue or lightness."""
     hue = rng.uniform()
     pale = rng.random() < 0.55
@@ -36,7 +42,7 @@ def palette(rng: np.random.Generator) -> Palette:
     return Palette(paper, accent, second)
 
 
-def plain_color(rng: np.random.Generator) -> Color:
+def _plain_color(rng: np.random.Generator) -> Color:
     """The colour of an unprinted part: often grey, black or white, else a plastic's."""
     if rng.random() < 0.45:
         value = float(rng.choice([0.2, 0.45, 0.62, 0.85]))
@@ -52,8 +58,8 @@ def stripes(height: int, width: int, rng: np.random.Generator, inks: Palette) ->
     angle = rng.uniform(0, np.pi)
     along = x * np.cos(angle) + y * np.sin(angle)
     borders = np.sort(rng.uniform(along.min(), along.max(), 16))
-    inks_of = np.array([inks.paper, inks.accent, inks.second], np.float32)[rng.integers(0, 3, 17)]
-    return inks_of[np.searchsorted(borders, along)]
+    order = np.array([inks.paper, inks.accent, inks.second], np.float32)[rng.integers(0, 3, 17)]
+    return order[np.searchsorted(borders, along)]
 
 
 def marks(height: int, width: int, rng: np.random.Generator, inks: Palette) -> Picture:

@@ -82,11 +82,11 @@ def other_print(recipe: Recipe, seed: int) -> Recipe:
     return replace(recipe, print_seed=seed)
 
 
-def other_shape(recipe: Recipe, seed: int) -> Recipe:
-    """The same pictures and colours on another kind of shape of the same size."""
+def other_shape(recipe: Recipe, seed: int, *, kinds: Sequence[str] = tuple(FAMILIES)) -> Recipe:
+    """The same pictures and colours on another kind of shape, one of `kinds`, of the same size."""
     rng = np.random.default_rng([seed, 4])
-    kinds = [kind for kind in FAMILIES if kind != recipe.kind and (recipe.look != "banded" or kind in BANDED)]
-    return replace(recipe, shape_seed=seed, kind=str(rng.choice(kinds)))
+    others = [kind for kind in kinds if kind != recipe.kind and (recipe.look != "banded" or kind in BANDED)]
+    return replace(recipe, shape_seed=seed, kind=str(rng.choice(others)))
 
 
 def build(recipe: Recipe) -> ProceduralObject:
@@ -108,13 +108,14 @@ def build(recipe: Recipe) -> ProceduralObject:
 
 def _painted(shape: Shape, recipe: Recipe) -> tuple[NDArray[np.float32] | None, int, bool]:
     """Vertex colours, and what they leave of the symmetry: turns, flip."""
+    inks, color = prints.inks_of(recipe.print_seed)
     rng = np.random.default_rng([recipe.print_seed, 2])
-    inks, mesh = prints.palette(rng), shape.mesh
+    mesh = shape.mesh
     if recipe.look == "bare":
         return None, shape.turns, shape.flip
     if recipe.look == "plain":
         colors = np.empty((len(mesh.vertices), 3), np.float32)
-        colors[:] = prints.plain_color(rng)
+        colors[:] = color
         return colors, shape.turns, shape.flip
     if recipe.look == "banded":
         return prints.banded(mesh, rng, inks), shape.turns, False

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse
-from storm_core.simulation.objects import CATALOG
 from storm_core.simulation.scenarios import Scenario, make_scenario
-from storm_core.simulation.scene import SceneRenderer
-from storm_core.simulation.sensor import ColorSensor, DepthSensor
+from storm_core.simulation.scene import SceneRenderer, View
 from storm_core.types import Frame
 
 VERSION = 1
@@ -61,15 +59,15 @@ class SimulatedFrame:
 class SimulatedRecording:
     """Renders frames on demand; the same name, seed and index give the same bytes on the same machine."""
 
-    def __init__(self, name: str = "demo", seed: int = 0, *, oversample: int = 2, threads: int = 2) -> None:
-        """oversample: colour samples per pixel and axis. threads: frames rendered at the same time."""
-        self._scenario: Scenario = make_scenario(name, seed)
+    def __init__(self, scenario: Scenario | str = "demo", seed: int = 0, *, oversample: int = 2,
+                 threads: int = 2) -> None:
+        """Args:
+          scenario: a script or the name of one. seed: of the noise, and of a named script.
+          oversample: colour samples per pixel and axis. threads: frames rendered at the same time.
+        """
+        self._scenario = make_scenario(scenario, seed) if isinstance(scenario, str) else scenario
         self._seed, self._threads, self._oversample = seed, threads, oversample
-        scene = self._scenario.scene
-        self._renderer = SceneRenderer(scene, self._scenario.camera)
-        catalog = {b.model.name: i for i, b in enumerate(scene.bodies) if b.model.name in CATALOG}
-        self._bodies = {name: catalog[name] for name in [*self.targets, *(n for n in catalog if n not in self.targets)]}
-        self._depth_sensor, self._color_sensor = DepthSensor(), ColorSensor()
+        self._renderer = SceneRenderer(self._scenario.scene, self._scenario.camera)
 
     @property
     def name(self) -> str:
@@ -87,13 +85,13 @@ class SimulatedRecording:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of the objects that the scenario is about."""
+        """Labels of the objects that the scenario is about."""
         return self._scenario.targets
 
     @property
     def models(self) -> dict[str, ObjectModel]:
-        """The objects with ground truth by name: targets, then distractors of the catalog."""
-        return {name: self._scenario.scene.bodies[i].model for name, i in self._bodies.items()}
+        """The objects with ground truth by label: targets, then distractors."""
+        return {label: self._scenario.scene.bodies[i].model for label, i in self._scenario.annotated.items()}
 
     def __len__(self) -> int:
         return round(self._scenario.duration * self._scenario.rate)
@@ -127,26 +125,35 @@ class SimulatedRecording:
         rng = np.random.default_rng([VERSION, self._seed, index])
         instants = self._exposure(t)
         at_rest = len(instants) == 1
-        view = self._renderer.view(s.path.at(t), self._world_from_bodies(t),
-                                   oversample=self._oversample if at_rest else 0)
-        rgb = self._color_sensor.expose(view.light if at_rest else self._blurred(instants), t, rng)
-        depth = self._depth_sensor.measure(view.depth, s.camera, rng)
+        view = self._view(t, self._oversample if at_rest else 0)
+        light = view.light if at_rest else self._blurred(instants)
+        if s.tint != (1.0, 1.0, 1.0):
+            light = light * np.float32(s.tint)
+        rgb = s.color_sensor.expose(light, t, rng)
+        depth = s.depth_camera.measure(view.depth, s.camera, rng, light)
+        if s.blind is not None and s.blind[0] <= t < s.blind[1]:
+            depth = np.zeros_like(depth)
         frame = Frame(rgb=rgb, depth=depth, camera=s.camera, stamp_ns=self.stamp_ns(index))
-        truth = {name: self._truth(body, view.body, view.cam_from_bodies) for name, body in self._bodies.items()}
+        truth = {label: self._truth(body, view.body, view.cam_from_bodies) for label, body in s.annotated.items()
+                 if s.is_present(label, t)}
         return SimulatedFrame(index=index, frame=frame, depth=view.depth, truth=truth)
+
+    def _view(self, t: float, oversample: int) -> View:
+        s = self._scenario
+        return self._renderer.view(s.path.at(t), self._world_from_bodies(t), oversample=oversample,
+                                   lamp=None if s.lamp is None else s.lamp(t))
 
     def _blurred(self, instants: list[float]) -> NDArray[np.float32]:
         """Mean light of several instants; they are at different places, which smooths edges as oversampling does."""
-        path = self._scenario.path
         total = np.zeros((self.camera.height, self.camera.width, 3), np.float32)
         for t in instants:
-            total += self._renderer.view(path.at(t), self._world_from_bodies(t), oversample=1).light
+            total += self._view(t, 1).light
         return total / np.float32(len(instants))
 
     def cam_from_obj(self, name: str, index: int) -> NDArray[np.float64]:
         """True pose of an object with ground truth, without rendering."""
         t = index / self._scenario.rate
-        return inverse(self._scenario.path.at(t)) @ self._world_from_bodies(t)[self._bodies[name]]
+        return inverse(self._scenario.path.at(t)) @ self._world_from_bodies(t)[self._scenario.annotated[name]]
 
     def _world_from_bodies(self, t: float) -> NDArray[np.float64]:
         s = self._scenario

@@ -1,7 +1,7 @@
 """Named scenarios: what stands on the table, how the camera moves, what passes in front of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import trimesh
@@ -14,15 +14,17 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
 from storm_core.simulation import shapes
 from storm_core.simulation.camera_path import CameraPath, Key
-from storm_core.simulation.objects import make_object, plain_model, printed_box, turned
+from storm_core.simulation.depth_sensors import ActiveStereo, DepthCamera
+from storm_core.simulation.objects import CATALOG, make_object, plain_model, printed_box, turned
 from storm_core.simulation.scene import Body, Plane, Scene, stand
+from storm_core.simulation.sensor import ColorSensor
 from storm_core.simulation.textures import carpet, cloth, plaster, wood
 
 CAMERA = PinholeCamera(640, 480, 614.2, 614.6, 321.7, 241.3)
 """A common RGB-D camera's colour stream at 640x480."""
 
 Motion = Callable[[float], NDArray[np.float64]]
-"""t [s] -> world_from_obj (4, 4)."""
+"""t [s] -> world_from_obj (4, 4), or the position (3,) of a lamp."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,9 +32,14 @@ class Scenario:
     """One recording's script.
 
     Attributes:
-      duration: [s]. targets: names of the objects to be tracked, all among the scene's bodies.
+      duration: [s]. targets: labels of the objects to be tracked.
+      annotated: label -> index of the body, for all bodies with ground truth.
       motions: body index -> motion, for bodies that move.
       exposure: shutter time [s].
+      lamp: t [s] -> position of the lamp (3,) [m], for a lamp that moves.
+      tint: RGB factors of the light: the white balance.
+      present: label -> (from, to) [s], for annotated objects that are not in the scene all the time.
+      blind: (from, to) [s] in which the depth camera gives nothing.
     """
 
     name: str
@@ -42,8 +49,19 @@ class Scenario:
     scene: Scene
     path: CameraPath
     targets: tuple[str, ...]
-    motions: dict[int, Motion]
+    annotated: Mapping[str, int]
+    motions: Mapping[int, Motion]
     exposure: float = 0.007
+    lamp: Motion | None = None
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    depth_camera: DepthCamera = ActiveStereo()
+    color_sensor: ColorSensor = ColorSensor()
+    present: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    blind: tuple[float, float] | None = None
+
+    def is_present(self, label: str, t: float) -> bool:
+        start, end = self.present.get(label, (-np.inf, np.inf))
+        return start <= t < end
 
 
 def make_scenario(name: str, seed: int) -> Scenario:
@@ -69,11 +87,11 @@ def _demo(seed: int) -> Scenario:
         Key(12.2, (0.02, -0.52, 0.42), aim), Key(14.0, (0.05, -0.50, 0.40), aim),
     )
     path = CameraPath(keys, rng)
-    bodies = [*_clutter(seed, rng), *_hand_with_sheet(rng)]
+    bodies = [*_clutter(seed, rng), *hand_with_sheet(rng)]
     motion = _pass_by(path, enter=4.55, hide=5.25, leave=6.75, gone=7.45)
     motions = {i: motion for i, body in enumerate(bodies) if body.moving}
     return Scenario(name="demo", duration=14.0, rate=30.0, camera=CAMERA, scene=_room(tuple(bodies), rng), path=path,
-                    targets=("cereal_box",), motions=motions)
+                    targets=("cereal_box",), annotated=_of_catalog(bodies, ("cereal_box",)), motions=motions)
 
 
 def _still(seed: int) -> Scenario:
@@ -81,11 +99,18 @@ def _still(seed: int) -> Scenario:
     rng = np.random.default_rng([seed, 2])
     eye, aim = (0.02, -0.56, 0.42), (0.0, 0.02, 0.055)
     path = CameraPath((Key(0.0, eye, aim), Key(0.5, (0.025, -0.56, 0.42), aim)), rng)
-    return Scenario(name="still", duration=0.5, rate=30.0, camera=CAMERA, scene=_room(tuple(_clutter(seed, rng)), rng),
-                    path=path, targets=("cereal_box", "bottle", "mug"), motions={})
+    bodies, targets = _clutter(seed, rng), ("cereal_box", "bottle", "mug")
+    return Scenario(name="still", duration=0.5, rate=30.0, camera=CAMERA, scene=_room(tuple(bodies), rng), path=path,
+                    targets=targets, annotated=_of_catalog(bodies, targets), motions={})
 
 
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {"demo": _demo, "still": _still}
+
+
+def _of_catalog(bodies: Sequence[Body], targets: Sequence[str]) -> dict[str, int]:
+    """Bodies that are objects of the catalog by name: targets, then the others."""
+    found = {body.model.name: index for index, body in enumerate(bodies) if body.model.name in CATALOG}
+    return {name: found[name] for name in [*targets, *(n for n in found if n not in targets)]}
 
 
 def _clutter(seed: int, rng: np.random.Generator) -> list[Body]:
@@ -111,7 +136,7 @@ def _book(rng: np.random.Generator) -> ObjectModel:
     return printed_box("book", (0.155, 0.215, 0.028), rng, (0.24, 0.30, 0.33), (0.80, 0.55, 0.25))
 
 
-def _hand_with_sheet(rng: np.random.Generator) -> list[Body]:
+def hand_with_sheet(rng: np.random.Generator) -> list[Body]:
     """A clipboard held by a hand with a sleeve, in the frame of the board: x right, y down, z away from the camera."""
     # Turned by half a turn: the print reads upright for the camera, whose y axis points down.
     board = turned(printed_box("clipboard", (0.200, 0.240, 0.006), rng, (0.80, 0.80, 0.77), (0.35, 0.37, 0.40), 0.0022))

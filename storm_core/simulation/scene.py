@@ -109,22 +109,23 @@ class SceneRenderer:
         self._pictures = np.stack([p.picture for p in scene.planes]) ** np.float32(GAMMA)
         self._plane_gloss = np.array([p.gloss for p in scene.planes], np.float32)
         # Parked bodies are drawn into the shadow map once; only moving ones are redrawn per view.
-        self._lamp_from_world = inverse(look_at(np.array(scene.lamp), np.array([0.0, 0.05, 0.0])))
         self._lamp_cam = np.array([SHADOW_FOCAL, SHADOW_FOCAL, SHADOW_SIZE / 2, SHADOW_SIZE / 2])
         self._parked = np.zeros((SHADOW_SIZE, SHADOW_SIZE), np.float32)
-        self._draw_shadows(self._parked, np.stack([b.world_from_obj for b in scene.bodies]), moving=False)
+        self._draw_shadows(self._parked, np.array(scene.lamp), np.stack([b.world_from_obj for b in scene.bodies]),
+                           moving=False)
 
     @property
     def camera(self) -> PinholeCamera:
         return self._camera
 
     def view(self, world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64], *,
-             oversample: int = 2) -> View:
+             oversample: int = 2, lamp: NDArray[np.float64] | None = None) -> View:
         """Render one view.
 
         Args:
           world_from_bodies: (B, 4, 4) poses of all bodies at this time.
           oversample: colour samples per pixel and axis; 0 = no colour.
+          lamp: position (3,) of the lamp at this time [m]; None = where the scene has it.
         """
         cam_from_bodies = inverse(world_from_cam) @ world_from_bodies
         drawn = self._raster(self._camera, world_from_cam, cam_from_bodies)
@@ -138,7 +139,7 @@ class SceneRenderer:
             if oversample > 1:
                 camera = camera.resized(camera.width * oversample, camera.height * oversample)
                 drawn = self._raster(camera, world_from_cam, cam_from_bodies)
-            picture = self._light(camera, drawn, world_from_cam, world_from_bodies)
+            picture = self._light(camera, drawn, world_from_cam, world_from_bodies, lamp)
         return View(light=picture, depth=depth, body=body, cam_from_bodies=cam_from_bodies)
 
     def silhouette(self, body: int, cam_from_obj: NDArray[np.float64], *, margin: int = 0) -> NDArray[np.bool_]:
@@ -159,17 +160,21 @@ class SceneRenderer:
         return inv_depth, surface
 
     def _light(self, camera: PinholeCamera, drawn: tuple[NDArray[np.float32], NDArray[np.int32]],
-               world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64]) -> NDArray[np.float32]:
+               world_from_cam: NDArray[np.float64], world_from_bodies: NDArray[np.float64],
+               moved_lamp: NDArray[np.float64] | None) -> NDArray[np.float32]:
         """Linear light of a raster, made with a camera that may oversample that of this renderer."""
         scene, mesh = self._scene, self._mesh
-        shadow = self._parked.copy()
-        self._draw_shadows(shadow, world_from_bodies, moving=True)
+        lamp = np.array(scene.lamp) if moved_lamp is None else moved_lamp
+        shadow = self._parked.copy() if moved_lamp is None else np.zeros_like(self._parked)
+        self._draw_shadows(shadow, lamp, world_from_bodies, moving=True)
+        if moved_lamp is not None:
+            self._draw_shadows(shadow, lamp, world_from_bodies, moving=False)
         out = np.zeros((self._camera.height, self._camera.width, 3), np.float32)
         step = camera.height // self._camera.height
         shade(*drawn, world_from_cam, camera.vector, self._placed(world_from_bodies),
               self._placed(world_from_bodies, normals=True), mesh.colors, mesh.faces, mesh.gloss, self._origins,
-              self._axes, self._half, self._pictures, self._plane_gloss, np.array([*scene.lamp, scene.power]),
-              scene.ambient, self._lamp_from_world, self._lamp_cam, shadow, scene.softness, step, out)
+              self._axes, self._half, self._pictures, self._plane_gloss, np.array([*lamp, scene.power]),
+              scene.ambient, _lamp_view(lamp), self._lamp_cam, shadow, scene.softness, step, out)
         return out
 
     def _placed(self, to_from_bodies: NDArray[np.float64], *, normals: bool = False) -> NDArray[np.float32]:
@@ -182,13 +187,19 @@ class SceneRenderer:
                 out[span] += pose[:3, 3]
         return out
 
-    def _draw_shadows(self, shadow: NDArray[np.float32], world_from_bodies: NDArray[np.float64], *,
-                      moving: bool) -> None:
+    def _draw_shadows(self, shadow: NDArray[np.float32], lamp: NDArray[np.float64],
+                      world_from_bodies: NDArray[np.float64], *, moving: bool) -> None:
+        lamp_from_world = _lamp_view(lamp)
         ids = np.full(shadow.shape, NO_SURFACE, np.int32)
         for body, pose in zip(self._scene.bodies, world_from_bodies, strict=True):
             if body.moving is moving:
-                vertices = _mapped(body.model.vertices, self._lamp_from_world @ pose)
+                vertices = _mapped(body.model.vertices, lamp_from_world @ pose)
                 draw_mesh(vertices, body.model.faces, self._lamp_cam, shadow, ids)
+
+
+def _lamp_view(lamp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """lamp_from_world of the shadow map: from the lamp to the middle of the table."""
+    return inverse(look_at(lamp, np.array([0.0, 0.05, 0.0])))
 
 
 def _mapped(vertices: NDArray[np.float32], to_from: NDArray[np.float64]) -> NDArray[np.float32]:
