@@ -14,8 +14,8 @@ from storm_core.types import ObjectOutput
 
 Image = NDArray[np.uint8]
 
-TRUSTED, COASTING, WITHOUT = (60, 230, 90), (255, 170, 30), (235, 80, 70)
-"""RGB of a trusted pose, a coasting pose, and an object without a pose."""
+TRUSTED, COASTING, WITHOUT, TRUTH = (60, 230, 90), (255, 170, 30), (235, 80, 70), (60, 200, 255)
+"""RGB of a trusted pose, a coasting pose, an object without a pose, and of where an object really is."""
 _AXES = ((230, 50, 50), (50, 200, 50), (60, 110, 255))
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -27,9 +27,14 @@ class OverlayPainter:
         self._models = models
         self._renderer = NumbaRenderer()
 
-    def paint(self, rgb: Image, camera: PinholeCamera, objects: Sequence[ObjectOutput], caption: str = "") -> Image:
-        """A copy of rgb (H, W, 3) with everything drawn on it."""
+    def paint(self, rgb: Image, camera: PinholeCamera, objects: Sequence[ObjectOutput], caption: str = "",
+              truths: Mapping[str, Sequence[NDArray[np.float64]]] | None = None) -> Image:
+        """A copy of rgb (H, W, 3) with everything drawn on it. truths: true poses (4, 4) by object, drawn as contours.
+        """
         image = np.array(rgb)
+        for name, poses in (truths or {}).items():
+            for pose in poses if name in self._models else ():
+                self._contour(image, camera, self._models[name], pose, TRUTH, 4)
         for item in objects:
             if item.cam_from_obj is not None and item.object_name in self._models:
                 color = TRUSTED if item.trusted else COASTING
@@ -47,10 +52,7 @@ class OverlayPainter:
     def paint_pose(self, image: Image, camera: PinholeCamera, model: ObjectModel, cam_from_obj: NDArray[np.float64],
                    color: tuple[int, int, int], label: str = "") -> None:
         """Draw the silhouette's contour and the object's axes into image, and a label at its origin."""
-        depth, _ = self._renderer.depth(model, cam_from_obj[None], camera)
-        mask = (depth[0] > 0).astype(np.uint8)
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(image, contours, -1, color, 2, cv2.LINE_AA)
+        self._contour(image, camera, model, cam_from_obj, color, 2)
         length = 0.35 * model.diameter
         ends = camera.project(transform(cam_from_obj, model.center + np.vstack([np.zeros(3), length * np.eye(3)])))
         if np.isfinite(ends).all() and np.abs(ends).max() < 1e4:
@@ -59,6 +61,13 @@ class OverlayPainter:
                 cv2.arrowedLine(image, origin, _point(end), axis_color, 2, cv2.LINE_AA, tipLength=0.18)
             if label:
                 _label(image, label, (origin[0] + 6, origin[1] - 8), color)
+
+    def _contour(self, image: Image, camera: PinholeCamera, model: ObjectModel, cam_from_obj: NDArray[np.float64],
+                 color: tuple[int, int, int], width: int) -> None:
+        depth, _ = self._renderer.depth(model, cam_from_obj[None], camera)
+        mask = (depth[0] > 0).astype(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, contours, -1, color, width, cv2.LINE_AA)
 
 
 def contact_sheet(images: Sequence[Image], columns: int = 3, width: int = 480) -> Image:
