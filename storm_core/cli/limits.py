@@ -76,12 +76,12 @@ def _pair(text: str) -> tuple[str, float]:
     raise argparse.ArgumentTypeError(f"{text!r} is not KEY=NUMBER, such as add_auc=0.9")
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float | None]]:
     for key, inner in value.items():
         here = f"{path}.{key}" if path else str(key)
         if isinstance(inner, Mapping):
             yield from _flat(inner, here)
-        else:
+        elif inner is None or isinstance(inner, (int, float)):  # not texts, intervals and curves
             yield here, inner
 
 

@@ -73,13 +73,14 @@ def figure_interval(figure: MainFigure, samples: Array, resamples: Resamples) ->
     return bounded(samples, len(resamples.lengths)) if figure.share else interval(samples)
 
 
-def confidence(rows: FrameRows, seed: int) -> Mapping[str, Interval | None]:
-    """{figure: 95 % interval} of one object."""
+def confidence(rows: FrameRows, seed: int) -> Mapping[str, Interval]:
+    """{figure: 95 % interval} of one object, as far as it can be told."""
     if not len(rows.trusted):
         return {}
     resamples = block_resamples(len(rows.trusted), seed=seed)
-    return {f.name: figure_interval(f, figure_samples(f, [rows], resamples), resamples) for f in MAIN_FIGURES
-            if np.isfinite(figure_value(f, [rows]))}
+    found = {f.name: figure_interval(f, figure_samples(f, [rows], resamples), resamples) for f in MAIN_FIGURES
+             if np.isfinite(figure_value(f, [rows]))}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
 
 
 def _means(figure: MainFigure, rows: Sequence[FrameRows]) -> tuple[Array, Array]:

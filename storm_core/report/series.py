@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from storm_core.recovery.machine import State
 from storm_core.types import Evidence, ObjectOutput, Reason, StepOutput
 
+_PUBLISHING = (State.TRACKING.value, State.SUSPECT.value)
 _BY_USER = (Reason.USER_RESET, Reason.USER_REREGISTER, Reason.USER_DISABLED)
 
 
@@ -18,7 +19,8 @@ class ObjectSeries:
 
     Attributes:
       stamps_ns: of the frames [ns]. pose_stamps_ns: what the published pose says about its own time [ns].
-      answered: something was published for this frame; False for a frame that was dropped.
+      answered: something was published for this frame; False for a frame that was dropped, also when the nodes were
+        tracking but no pose of it came.
       published: with a pose. trusted, coasting: published with a pose marked so.
       cam_from_obj: (N, 4, 4) [m], nan without a pose. covariance: (N, 6, 6), nan without one.
       probability: nan where the system gave none.
@@ -54,7 +56,8 @@ def object_series(outputs: Sequence[StepOutput], name: str) -> ObjectSeries:
     return ObjectSeries(
         stamps_ns=np.array([o.stamp_ns for o in outputs], np.int64),
         pose_stamps_ns=np.array([i.stamp_ns for i in items], np.int64),
-        answered=np.array([any(i.object_name == name for i in o.objects) for o in outputs], bool),
+        answered=np.array([any(i.object_name == name for i in o.objects) for o in outputs], bool) & (
+            published | ~np.array([i.state in _PUBLISHING for i in items], bool)),
         published=published, trusted=trusted, coasting=np.array([i.coasting for i in items], bool) & published,
         cam_from_obj=_stacked(poses, (4, 4)), covariance=_stacked([i.covariance for i in items], (6, 6)),
         probability=np.array([i.probability for i in items], float),

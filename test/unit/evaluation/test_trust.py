@@ -66,6 +66,7 @@ def test_a_dropped_frame_takes_no_trust_away() -> None:
     assert carried(flags("01000"), flags("11001")).tolist() == [False, True, True, True, False]
     outputs = published(list(noisy(PATH)))
     outputs[5] = StepOutput(stamp_ns=outputs[5].stamp_ns, objects=(), transitions=(), stage_ms={})
+    outputs[9] = published([None] * N)[9]  # the nodes say TRACKING, but no pose of this frame came
     loss = assessed(outputs, truth_of(PATH)).figures["loss"]
     assert loss["withdrawals"] == loss["events"] == 0
 

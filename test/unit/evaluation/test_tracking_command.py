@@ -1,0 +1,82 @@
+"""`storm evaluate tracking` as a user calls it: figures, suspicion and limits of predictions over a tiny recording."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+
+from storm_core.cli.main import main
+from storm_core.report.jsonl import write_jsonl
+from storm_core.types import StepOutput
+from test.unit.evaluation.runs import noisy, path, published
+
+N = 30
+PATH = path(N)
+CAMERA = {"cam_K": [60.0, 0, 31.5, 0, 60.0, 23.5, 0, 0, 1], "depth_scale": 1.0}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """<source>/test/000001 with images of noise (nothing looks at them) and true poses; <source>/models."""
+    root = tmp_path_factory.mktemp("dataset")
+    scene = root / "test" / "000001"
+    for part in ("rgb", "depth"):
+        (scene / part).mkdir(parents=True)
+    (root / "models").mkdir()
+    trimesh.creation.box(extents=(80, 120, 50)).export(root / "models" / "obj_000001.ply")
+    (root / "models" / "models_info.json").write_text(json.dumps({"1": {"diameter": 152.6, "name": "box"}}))
+    rng = np.random.default_rng(0)
+    for k in range(N):
+        cv2.imwrite(str(scene / "rgb" / f"{k:06d}.png"), rng.integers(0, 255, (48, 64, 3), np.uint8))
+        cv2.imwrite(str(scene / "depth" / f"{k:06d}.png"), rng.integers(500, 900, (48, 64), np.uint16))
+    (scene / "scene_camera.json").write_text(json.dumps({str(k): CAMERA for k in range(N)}))
+    (scene / "scene_gt.json").write_text(json.dumps({str(k): [
+        {"obj_id": 1, "cam_R_m2c": p[:3, :3].reshape(9).tolist(), "cam_t_m2c": (1e3 * p[:3, 3]).tolist()}]
+        for k, p in enumerate(PATH)}))
+    return root
+
+
+def evaluate(source: Path, folder: Path, outputs: list[StepOutput], *options: str) -> tuple[int, dict]:
+    """(exit status, results) of predictions."""
+    write_jsonl(folder / "predictions.jsonl", [(1, k) for k in range(N)], outputs)
+    status = main(["evaluate", "tracking", str(source / "test" / "000001"), "--pred",
+                   str(folder / "predictions.jsonl"), "--models", str(source / "models"), "--json",
+                   str(folder / "r.json"), *options])
+    return status, json.loads((folder / "r.json").read_text())
+
+
+def chances() -> np.ndarray:
+    return np.random.default_rng(1).uniform(0.6, 1.0, N)
+
+
+def test_an_honest_run(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, results = evaluate(source, tmp_path, published(list(noisy(PATH)), probability=chances(),
+                                                           covariance=np.eye(6) * 1e-5),
+                               "--fail-under", "add_auc=0.9", "--fail-over", "confidently_wrong=0.0")
+    assert status == 0 and results["suspicion"] == [] and "warning" not in capsys.readouterr().out
+    figures = results["objects"]["box"]
+    assert figures["ci95"]["add_auc"][0] <= figures["add_auc"] <= figures["ci95"]["add_auc"][1]
+    assert figures["loss"]["events"] == 0 and figures["loss"]["recall"] is None, "nothing to detect is no recall"
+    assert figures["nees"]["n"] == N and sum(b["n"] for b in figures["calibration"]["bins"]) == N
+    assert results["bootstrap"]["seed"] == 0 and results["bootstrap"]["resamples"] >= 2000
+
+
+def test_limits_fail_the_command_and_the_figures_are_kept(source: Path, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    half = [p if k % 2 else None for k, p in enumerate(noisy(PATH))]
+    status, results = evaluate(source, tmp_path, published(half), "--fail-under", "coverage=0.9")
+    assert status == 1 and results["objects"]["box"]["coverage"] == 0.5
+    assert "objects.box.coverage is 0.5, below 0.9" in capsys.readouterr().err
+
+
+def test_suspicious_predictions_are_shown(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, results = evaluate(source, tmp_path, published(list(PATH), probability=chances()))
+    assert [f["finding"] for f in results["suspicion"]] == ["MOCK"]
+    late = noisy(np.concatenate([np.repeat(PATH[:1], 3, 0), PATH[:-3]]))
+    _, results = evaluate(source, tmp_path, published(list(late), probability=chances()))
+    assert [f["finding"] for f in results["suspicion"]] == ["STALE"]
+    out = capsys.readouterr().out
+    assert "warning: MOCK box" in out and "copy" in out and "warning: STALE box" in out and "lag by 3 frames" in out
