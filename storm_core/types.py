@@ -81,6 +81,8 @@ class Reason(str, Enum):
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"
     STAGE_TIMEOUT = "stage_timeout"
+    PUBLISHED = "published"
+    NOT_PUBLISHED = "not_published"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -20,7 +20,8 @@ from std_msgs.msg import Header
 
 from storm_core.errors import InputError
 from storm_core.geometry.camera import PinholeCamera
-from storm_core.geometry.pose import from_rotation_translation, skew
+from storm_core.geometry.covariance import from_ros, to_ros
+from storm_core.geometry.pose import from_rotation_translation
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _CDR_LITTLE_ENDIAN = b"\x00\x01"
@@ -180,28 +181,18 @@ def from_pose(pose: Pose) -> NDArray[np.float64]:
     return from_rotation_translation(Rotation.from_quat(xyzw).as_matrix(), [t.x, t.y, t.z])
 
 
-def _origin_from_left(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(6, 6) map of a left increment (rho, omega) to (shift of the object's origin, rotation about fixed axes)."""
-    out = np.eye(6)
-    out[:3, 3:] = -skew(matrix[:3, 3])
-    return out
-
-
 def with_covariance(matrix: NDArray[np.float64], covariance: NDArray[np.float64]) -> PoseWithCovariance:
     """ROS form: covariance of (x, y, z) of the object's origin and rotations about the fixed camera axes, row-major.
 
     In the core, translation and rotation of an increment act at the camera's origin; in ROS at the object's.
     """
-    to_ros = _origin_from_left(matrix)
-    ros = to_ros @ covariance @ to_ros.T
-    return PoseWithCovariance(pose=to_pose(matrix), covariance=(0.5 * (ros + ros.T)).ravel().tolist())
+    return PoseWithCovariance(pose=to_pose(matrix), covariance=to_ros(matrix, covariance).ravel().tolist())
 
 
 def from_covariance(message: PoseWithCovariance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(4, 4) pose and (6, 6) covariance in the core's form; inverse of `with_covariance`."""
     matrix = from_pose(message.pose)
-    to_core = np.linalg.inv(_origin_from_left(matrix))
-    return matrix, to_core @ np.asarray(message.covariance, float).reshape(6, 6) @ to_core.T
+    return matrix, from_ros(matrix, np.asarray(message.covariance, float).reshape(6, 6))
 
 
 def vector(values: Sequence[float]) -> Vector3:

@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SCENE_GAP_S = 10.0
 """Pause between the last frame of one scene and the first of the next, so that stamps always increase [s]."""
 _FIRST_STAMP_S = 1.0  # stamp zero means "no stamp" in ROS
-_NANOSECOND_STEM = 10**15  # file names that large are acquisition times in ns
+NANOSECOND_STEM = 10**15  # file names that large are acquisition times in ns
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _scene_images(scene: Path, start_s: float) -> tuple[list[_Image], Path]:
             raise DatasetError(f"{rgb} has no depth image; expected {scene / 'depth' / rgb.stem}.png")
         if number not in by_id:
             raise DatasetError(f"{camera_file} has no entry for image {number} ({rgb.name})")
-        stamp = number if number >= _NANOSECOND_STEM else round((start_s + number / FRAME_RATE) * 1e9)
+        stamp = number if number >= NANOSECOND_STEM else round((start_s + number / FRAME_RATE) * 1e9)
         images.append(_Image(int(scene.name) if scene.name.isdigit() else 0, number, stamp, rgb, depths[number],
                              parse_camera(by_id[number], f"{camera_file} [{number}]")))
     return images, camera_file

@@ -13,11 +13,12 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag1 import ReaderError as Reader1Error
 from rosbags.rosbag2 import ReaderError as Reader2Error
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys import TypesysError
 from ruamel.yaml import YAMLError
 
 from storm_core.bags.decode import decode_color, decode_depth, kind_of
 from storm_core.bags.lens import lens_of
+from storm_core.bags.message_types import typestore
 from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
 from storm_core.errors import DatasetError, StormError
 from storm_core.types import Frame
@@ -27,6 +28,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+DEFAULT_FRAME = "camera_color_optical_frame"
+"""Frame of images whose header names none."""
 SLOP_NS = 20_000_000
 """Largest stamp difference of a colour and a depth image that belong together [ns]."""
 
@@ -40,7 +43,11 @@ _NOT_A_CAMERA = ("mask", "overlay", "infra", "debug", "object_pose")
 
 
 class BagRecording:
-    """Frames from a bag; see `Recording`. Colour and depth are paired by their header stamps."""
+    """Frames from a bag; see `Recording`. Colour and depth are paired by their header stamps.
+
+    Attributes:
+      frame_id: tf frame of the images.
+    """
 
     def __init__(self, path: Path, *, image_topic: str | None, depth_topic: str | None, info_topic: str | None) -> None:
         self.path, self.name = path, path.name.split(".")[0]
@@ -54,7 +61,9 @@ class BagRecording:
             self._lens = lens_of(info, self.info_topic, rectified="rect" in self.image_topic.rsplit("/", 1)[-1])
             self._require_aligned(info, depth_info)
             stamps = {topic: _stamps(reader, topic) for topic in (self.image_topic, self.depth_topic)}
-            first = decode_color(_first(reader, path, self.image_topic), self.image_topic)
+            message = _first(reader, path, self.image_topic)
+            self.frame_id = message.header.frame_id.lstrip("/") or DEFAULT_FRAME
+            first = decode_color(message, self.image_topic)
             self._require_size(first.shape[1], first.shape[0], self.image_topic)
             depth = decode_depth(_first(reader, path, self.depth_topic), self.depth_topic)
             self._require_depth_size(depth.shape[1], depth.shape[0])
@@ -93,7 +102,7 @@ class BagRecording:
         self._require_depth_size(depth.shape[1], depth.shape[0])
         rgb, depth = self._lens.undistort(rgb, depth)
         return Frame(rgb=rgb, depth=depth, camera=self._lens.camera, stamp_ns=self.stamps_ns[k],
-                     frame_id=color.header.frame_id or "camera_color_optical_frame")
+                     frame_id=self.frame_id)
 
     def _depth_info(self, reader: AnyReader) -> Any | None:
         topic = _sibling(self.depth_topic)
@@ -127,7 +136,7 @@ class BagRecording:
 def open_bag(path: Path) -> Iterator[AnyReader]:
     """An open reader; everything that a damaged or unfinished bag makes the readers raise becomes a DatasetError."""
     try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+        with AnyReader([path], default_typestore=typestore()) as reader:
             yield reader
     except StormError:
         raise

@@ -1,4 +1,4 @@
-"""Write RGB-D recordings, their ground truth and STORM's outputs as rosbag2 (mcap or sqlite3)."""
+"""Write RGB-D recordings and their ground truth as rosbag2 (mcap or sqlite3)."""
 
 import re
 import shutil
@@ -11,19 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
-from rosbags.typesys import Stores, get_typestore
-from scipy.spatial.transform import Rotation
 
+from storm_core.bags import messages
+from storm_core.bags.message_types import typestore
 from storm_core.errors import DatasetError, SetupError
-from storm_core.geometry.camera import PinholeCamera
-from storm_core.types import Frame, ObjectOutput, StepOutput
+from storm_core.types import Frame
 
 IMAGE_TOPIC = "/camera/color/image_raw"
 DEPTH_TOPIC = "/camera/aligned_depth_to_color/image_raw"
 INFO_TOPIC = "/camera/color/camera_info"
 TRUTH_PREFIX = "/ground_truth/"
-POSE_TOPIC = "/object_pose/{name}/pose"
-STATUS_TOPIC = "/object_pose/status"
 STORAGES = ("mcap", "sqlite3")
 
 
@@ -52,7 +49,7 @@ class BagWriter:
             raise DatasetError(f"{self.path} exists already; remove it or choose another name for the bag")
         self._partial = self.path.with_name(f".{self.path.name}.partial")
         self._storage, self._compress = storage, compress
-        self._types = get_typestore(Stores.ROS2_HUMBLE)
+        self._types = typestore()
         self._connections: dict[str, Any] = {}
         self._writer: Writer | None = None
 
@@ -86,38 +83,22 @@ class BagWriter:
 
     def frame(self, frame: Frame, *, depth_unit: str = "mm") -> None:
         """Write colour, aligned depth (`mm`: 16UC1, `m`: 32FC1) and camera_info of one frame."""
-        header = self._header(frame.stamp_ns, frame.frame_id)
-        self.message(IMAGE_TOPIC, frame.stamp_ns, self._image(header, frame.rgb, "rgb8"))
+        header = messages.header(frame.stamp_ns, frame.frame_id)
+        self.message(IMAGE_TOPIC, frame.stamp_ns, messages.image(header, frame.rgb, "rgb8"))
         if depth_unit == "mm":
             depth = np.clip(np.round(frame.depth * 1e3), 0, 65535).astype(np.uint16)
-            self.message(DEPTH_TOPIC, frame.stamp_ns, self._image(header, depth, "16UC1"))
+            self.message(DEPTH_TOPIC, frame.stamp_ns, messages.image(header, depth, "16UC1"))
         else:
-            self.message(DEPTH_TOPIC, frame.stamp_ns, self._image(header, frame.depth, "32FC1"))
-        self.message(INFO_TOPIC, frame.stamp_ns, self._camera_info(header, frame.camera))
+            self.message(DEPTH_TOPIC, frame.stamp_ns, messages.image(header, frame.depth, "32FC1"))
+        self.message(INFO_TOPIC, frame.stamp_ns, messages.camera_info(header, frame.camera))
 
     def truth(self, object_name: str, stamp_ns: int, cam_from_obj: NDArray[np.float64], frame_id: str) -> None:
         """Write one ground-truth pose to /ground_truth/<object>."""
-        types = self._types.types
-        self.message(TRUTH_PREFIX + topic_name(object_name), stamp_ns, types["geometry_msgs/msg/PoseStamped"](
-            self._header(stamp_ns, frame_id), self._pose(cam_from_obj)))
-
-    def output(self, output: StepOutput, frame_id: str) -> None:
-        """Write what was published for one frame: trusted or coasting poses, and the status of every object."""
-        types = self._types.types
-        for item in output.objects:
-            if item.cam_from_obj is not None:
-                covariance = np.zeros((6, 6)) if item.covariance is None else item.covariance
-                pose = types["geometry_msgs/msg/PoseWithCovariance"](
-                    self._pose(item.cam_from_obj), np.asarray(covariance, np.float64).reshape(36))
-                self.message(POSE_TOPIC.format(name=topic_name(item.object_name)), output.stamp_ns,
-                             types["geometry_msgs/msg/PoseWithCovarianceStamped"](
-                                 self._header(output.stamp_ns, frame_id), pose))
-        status = [self._status(item) for item in output.objects]
-        self.message(STATUS_TOPIC, output.stamp_ns, types["diagnostic_msgs/msg/DiagnosticArray"](
-            self._header(output.stamp_ns, frame_id), status))
+        self.message(TRUTH_PREFIX + topic_name(object_name), stamp_ns, messages.pose_stamped(
+            messages.header(stamp_ns, frame_id), cam_from_obj))
 
     def message(self, topic: str, stamp_ns: int, message: Any) -> None:
-        """Write any message of the typestore."""
+        """Write any message of the typestore, as received at `stamp_ns`."""
         assert self._writer is not None, "use BagWriter as a context manager"
         kind = message.__msgtype__
         try:
@@ -126,41 +107,6 @@ class BagWriter:
             self._writer.write(self._connections[topic], stamp_ns, self._types.serialize_cdr(message, kind))
         except OSError as error:
             raise SetupError(f"cannot write to the bag {self.path}: {error}; is the disk full?") from error
-
-    def _header(self, stamp_ns: int, frame_id: str) -> Any:
-        types = self._types.types
-        sec, nanosec = divmod(stamp_ns, 10**9)
-        return types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](sec, nanosec), frame_id)
-
-    def _image(self, header: Any, pixels: NDArray[Any], encoding: str) -> Any:
-        data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
-        h, w = pixels.shape[:2]
-        return self._types.types["sensor_msgs/msg/Image"](header, h, w, encoding, 0, data.size // h, data)
-
-    def _camera_info(self, header: Any, camera: PinholeCamera) -> Any:
-        types = self._types.types
-        roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-        projection = np.hstack([camera.matrix, np.zeros((3, 1))])
-        return types["sensor_msgs/msg/CameraInfo"](
-            header, camera.height, camera.width, "plumb_bob", np.zeros(5), camera.matrix.reshape(9),
-            np.eye(3).reshape(9), projection.reshape(12), 0, 0, roi)
-
-    def _pose(self, pose: NDArray[np.float64]) -> Any:
-        types = self._types.types
-        x, y, z, w = (float(q) for q in Rotation.from_matrix(pose[:3, :3]).as_quat())
-        return types["geometry_msgs/msg/Pose"](
-            types["geometry_msgs/msg/Point"](*(float(t) for t in pose[:3, 3])),
-            types["geometry_msgs/msg/Quaternion"](x, y, z, w))
-
-    def _status(self, item: ObjectOutput) -> Any:
-        types = self._types.types
-        values = {"state": item.state, "reason": item.reason.value, "probability": f"{item.probability:.4f}",
-                  "trusted": str(item.trusted).lower(), "coasting": str(item.coasting).lower()}
-        values |= {name: f"{value:.4f}" for name, value in item.evidence.as_dict().items()}
-        pairs = [types["diagnostic_msgs/msg/KeyValue"](key, value) for key, value in values.items()]
-        level = 0 if item.trusted else 1
-        return types["diagnostic_msgs/msg/DiagnosticStatus"](
-            level, item.object_name, f"{item.state}: {item.reason.value}", item.object_name, pairs)
 
 
 def topic_name(object_name: str) -> str:

@@ -39,7 +39,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     from storm_core.bags.recording import open_recording
-    from storm_core.cli.replay import table, through_nodes
+    from storm_core.cli.replay import through_nodes
+    from storm_core.cli.run_table import table
     from storm_core.config_io import read_config
     from storm_core.pipeline.build import build_models
     from storm_core.report.atomic import whole_file, whole_folder

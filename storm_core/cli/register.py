@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
                                        f"{name} p={result.probability:.2f}")
             cv2.imwrite(str(folder / f"{key[0]:06d}_{key[1]:06d}.png"), np.ascontiguousarray(image[..., ::-1]))
         # Ground truth is opened only now, when everything has been predicted.
-        truth = load_run_truth(recording, config, models, None, "") if args.truth == "auto" else None
+        truth = load_run_truth(recording, config, models) if args.truth == "auto" else None
         trees = {name: cKDTree(model.eval_vertices) for name, model in models.items()}
         verdicts = [judge(a, truth, i, models[a.object_name], ignore, trees[a.object_name])
                     for a, i in zip(attempts, indices, strict=True)]

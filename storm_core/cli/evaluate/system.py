@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.evaluate.dataset_run import Setup, add_run_options, aligned, prepare, run_head, say_what_is_special
 from storm_core.cli.limits import within_limits
-from storm_core.cli.replay import table
+from storm_core.cli.run_table import table
 from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:

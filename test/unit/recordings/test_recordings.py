@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
+from storm_core.bags import messages
 from storm_core.bags.lens import lens_of
 from storm_core.bags.recording import open_recording
 from storm_core.bags.truth import load_truth, read_tum
@@ -17,7 +18,7 @@ from storm_core.errors import DatasetError, SetupError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.pose import inverse, se3_exp
 from storm_core.report.tum import write_tum
-from storm_core.types import Evidence, Frame, ObjectOutput, Reason, StepOutput
+from storm_core.types import Evidence, Frame, ObjectOutput, Reason
 
 CAMERA = PinholeCamera(96, 64, 90.0, 91.0, 47.3, 31.8)
 POSE = se3_exp([0.02, -0.01, 0.5, 0.3, -0.2, 0.1])
@@ -74,20 +75,6 @@ def test_metres_are_written_as_floats(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as bag:
         bag.frame(frame, depth_unit="m")
     assert np.array_equal(next(open_recording(tmp_path / "bag").frames()).depth, frame.depth)
-
-
-def test_outputs_are_written(tmp_path: Path) -> None:
-    item = ObjectOutput(object_name="1", stamp_ns=5, state="TRACKING", reason=Reason.VERIFIED, cam_from_obj=POSE,
-                        covariance=np.eye(6), probability=0.9, trusted=True, coasting=False, evidence=Evidence())
-    with BagWriter(tmp_path / "bag") as bag:
-        bag.output(StepOutput(stamp_ns=5, objects=(item,), transitions=(), stage_ms={}), "cam")
-    from rosbags.highlevel import AnyReader
-
-    with AnyReader([tmp_path / "bag"]) as reader:
-        found = {c.topic: reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages()}
-    assert found["/object_pose/obj_1/pose"].pose.pose.position.z == pytest.approx(POSE[2, 3])
-    status = found["/object_pose/status"].status[0]
-    assert {"state": "TRACKING", "trusted": "true"}.items() <= {v.key: v.value for v in status.values}.items()
 
 
 def test_an_exception_leaves_no_bag_behind(tmp_path: Path) -> None:
@@ -295,9 +282,9 @@ def test_two_cameras_that_disagree_are_not_aligned(tmp_path: Path) -> None:
     frame = frames(1)[0]
     with BagWriter(tmp_path / "bag") as bag:
         bag.frame(frame)
-        header = bag._header(1, "depth")
         other = PinholeCamera(96, 64, 70, 70, 48, 32)
-        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1, bag._camera_info(header, other))
+        bag.message(DEPTH_TOPIC.replace("image_raw", "camera_info"), 1,
+                    messages.camera_info(messages.header(1, "depth"), other))
     with pytest.raises(DatasetError, match="not aligned"):
         open_recording(tmp_path / "bag")
 
@@ -337,12 +324,12 @@ def test_colour_and_depth_are_paired_by_stamp(tmp_path: Path) -> None:
     items = frames(5)
     with BagWriter(tmp_path / "bag") as bag:
         for k, frame in enumerate(items):
-            header = bag._header(frame.stamp_ns, "cam")
-            bag.message(IMAGE_TOPIC, frame.stamp_ns, bag._image(header, frame.rgb, "rgb8"))
-            bag.message("/camera/color/camera_info", frame.stamp_ns, bag._camera_info(header, CAMERA))
+            header = messages.header(frame.stamp_ns, "cam")
+            bag.message(IMAGE_TOPIC, frame.stamp_ns, messages.image(header, frame.rgb, "rgb8"))
+            bag.message("/camera/color/camera_info", frame.stamp_ns, messages.camera_info(header, CAMERA))
             if k != 2:
-                late = bag._header(frame.stamp_ns + 7_000_000, "cam")
-                bag.message(DEPTH_TOPIC, frame.stamp_ns + 200_000_000, bag._image(late, frame.depth, "32FC1"))
+                late = messages.header(frame.stamp_ns + 7_000_000, "cam")
+                bag.message(DEPTH_TOPIC, frame.stamp_ns + 200_000_000, messages.image(late, frame.depth, "32FC1"))
     read = list(open_recording(tmp_path / "bag").frames())
     kept = [f for k, f in enumerate(items) if k != 2]
     assert [f.stamp_ns for f in read] == [f.stamp_ns for f in kept]

@@ -16,7 +16,8 @@ import trimesh
 
 from storm_core.bags.write import BagWriter, write_recording
 from storm_core.cli.main import main
-from storm_core.cli.replay import gt_topics, node_stage_times
+from storm_core.cli.replay import node_stage_times
+from storm_core.cli.truth_options import named
 from storm_core.config import StormConfig
 from storm_core.errors import ConfigError
 from storm_core.pipeline import build
@@ -110,7 +111,8 @@ def test_replay_writes_everything_and_prints_a_table(source: Path, tmp_path: Pat
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "out"
     assert replay(source, out, "--json", str(tmp_path / "r.json")) == 0
-    assert {p.name for p in out.iterdir()} == {"results.json", "predictions.jsonl", "1.tum", "poses.csv", "config.yaml",
+    assert {p.name for p in out.iterdir()} == {"results.json", "predictions.jsonl", "timing.jsonl", "1.tum", "1_gt.tum",
+                                               "poses.csv", "errors.csv", "output", "config.yaml",
                                                "report.html", "overlay.mp4", "overlay.gif", "overlay.png"}
     results = json.loads((tmp_path / "r.json").read_text())
     assert results == json.loads((out / "results.json").read_text())
@@ -341,12 +343,12 @@ def test_ctrl_c_leaves_nothing_behind(source: Path, tmp_path: Path) -> None:
 
 
 def test_ground_truth_topics_of_several_objects() -> None:
-    assert gt_topics([], ["a"]) is None
-    assert gt_topics(["/t"], ["a"]) == {"a": "/t"}
-    assert gt_topics(["a:=/t", "b:=/u"], ["a", "b"]) == {"a": "/t", "b": "/u"}
-    for bad in (["/t"], ["c:=/t"]):
+    assert named("--gt-topic", [], ["a"]) is None
+    assert named("--gt-topic", ["/t"], ["a"]) == {"a": "/t"}
+    assert named("--gt-topic", ["a:=/t", "b:=/u"], ["a", "b"]) == {"a": "/t", "b": "/u"}
+    for bad in (["/t"], ["c:=/t"], ["a:=/t", "a:=/u"]):
         with pytest.raises(ConfigError, match="--gt-topic"):
-            gt_topics(bad, ["a", "b"])
+            named("--gt-topic", bad, ["a", "b"])
 
 
 def test_stage_times_from_diagnostics() -> None:
