@@ -39,6 +39,12 @@ class Dataset:
         return tuple(str(i) for i in sorted({obj_id for _, _, obj_id in self.targets}))
 
     @property
+    def all_names(self) -> tuple[str, ...]:
+        """Every object that has a mesh, named by its BOP id."""
+        ids = {file.stem.removeprefix("obj_") for file in self.models.glob("obj_*.*")}
+        return tuple(str(i) for i in sorted(int(i) for i in ids if i.isdigit()))
+
+    @property
     def sha256(self) -> str:
         """Fingerprint of the evaluated images and of the ground truth."""
         files = [Path(f) for i in self.images for f in (i.rgb, i.depth) if f]
@@ -95,13 +101,10 @@ def open_dataset(root: Path, *, models: str = "", scenes: Sequence[int] = (), ob
 
 
 def _models_of(root: Path) -> Path:
-    """models/ of the dataset that holds the folder."""
+    """models/ of the dataset that holds the folder; where it should be when there is none."""
     root = root.resolve()
     places = [base / "models" for base in (root, *list(root.parents)[:2])]
-    found = [place for place in places if place.is_dir()]
-    if not found:
-        raise DatasetError(f"{places[0]} is missing; pass --models DIR with the meshes of the dataset")
-    return found[0]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _chosen(targets: Sequence[Target], models: Path, objects: Sequence[str]) -> list[Target]:

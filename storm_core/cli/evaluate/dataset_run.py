@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Setup:
-    """A run before its first job. out: folder of the results."""
+    """A run before its first job.
+
+    Attributes:
+      models: {} when nothing will be run. out: folder of the results. only_chosen: the user named the objects.
+    """
 
     command: str
     dataset: "Dataset"
@@ -32,6 +36,7 @@ class Setup:
     crew: "Crew"
     parts: "Parts"
     out: Path
+    only_chosen: bool
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +62,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
 
 
-def prepare(args: argparse.Namespace, command: str) -> Setup:
+def prepare(args: argparse.Namespace, command: str, *, every_model: bool = False, with_models: bool = True) -> Setup:
     """Everything that can be checked before the work starts.
+
+    Args:
+      every_model: the configuration gets all models of the folder, not only those that are targets.
 
     Raises:
       StormError: what is wrong with the options, the dataset or the meshes.
@@ -75,9 +83,11 @@ def prepare(args: argparse.Namespace, command: str) -> Setup:
     config = config_from(args)
     dataset = open_dataset(root, models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
-    config = replace(config, models=str(dataset.models), objects=dataset.names, seed=args.seed or config.seed)
+    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed,
+                     objects=dataset.all_names if every_model else dataset.names)
     out = Path(args.out or Path("results") / f"{command}_{root.resolve().name}")
-    return Setup(command=command, dataset=dataset, config=config, models=build_models(config),
+    return Setup(command=command, dataset=dataset, config=config,
+                 models=build_models(config) if with_models else {}, only_chosen=bool(args.objects),
                  crew=Crew(workers=args.workers, dask=args.dask), parts=Parts(out, restart=args.restart), out=out)
 
 

@@ -157,7 +157,7 @@ BROKEN = {
     "half of scene_camera": (lambda d: cut(scene(d) / "scene_camera.json"), "scene_camera.json"),
     "scene_camera is a list": (lambda d: (scene(d) / "scene_camera.json").write_text("[]"), "must hold a JSON object"),
     "no mesh": (lambda d: (d / "models" / "obj_000002.ply").unlink(), "2"),
-    "no models": (lambda d: (d / "models").rename(d / "meshes"), "--models"),
+    "no models": (lambda d: (d / "models").rename(d / "meshes"), "models folder"),
     "an empty scene": (emptied, "is empty"),
     "targets elsewhere": (lambda d: (d / "test_targets_bop19.json").write_text(json.dumps(
         [{"scene_id": 7, "im_id": 0, "obj_id": 1, "inst_count": 1}])), "scene 7"),

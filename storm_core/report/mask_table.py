@@ -1,0 +1,145 @@
+"""Masks over a BOP dataset: every target counts, found or not; and what was found where nothing is."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from storm_core.bags.truth import VISIBLE_SHARE
+from storm_core.bop.dataset import Annotation
+from storm_core.bop.mask_results import MaskEstimate
+from storm_core.errors import DatasetError
+from storm_core.metrics.mask_ap import MaskMatches, ap_bop, ap_storm, iou_mean, pairwise_iou
+
+Key = tuple[int, int]
+"""(scene_id, im_id)."""
+SAME = 0.5
+"""Overlap from which a mask is taken to mean an instance that is too hidden to be asked for."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JudgedImage:
+    """The masks of one object in one image.
+
+    Attributes:
+      ious: of each target, 0 where nothing was found for it. matches: for average precision.
+      accepted: masks that claim to be the object. annotated: the object is in the picture.
+    """
+
+    key: Key
+    obj_id: int
+    ious: tuple[float, ...]
+    matches: MaskMatches
+    accepted: int
+    annotated: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaskTruth:
+    """What is annotated in one image. instances: in the order of the mask files. folder: of the scene.
+
+    targets: obj_id -> instances to be found.
+    """
+
+    key: Key
+    folder: Path
+    instances: Sequence[Annotation]
+    targets: Mapping[int, int]
+
+
+def judge_masks(truths: Iterable[MaskTruth], estimates: Sequence[MaskEstimate], accept: float,
+                skip: Callable[[dict[str, Any]], None], only: Collection[int] | None = None) -> list[JudgedImage]:
+    """Every object in every image in which it is annotated or was found.
+
+    Of each image as many masks as it has targets count for the IoU, those of highest score of at least `accept`; they
+    and the best visible instances are paired so that the sum of IoU is largest.
+
+    Args:
+      skip: told {scene_id, im_id, object, reason} of each annotated mask that cannot be read; its target fails.
+      only: objects to judge, None = all.
+
+    Raises:
+      DatasetError: a predicted mask has another size than the annotated one.
+    """
+    by_place: dict[tuple[Key, int], list[MaskEstimate]] = {}
+    for e in estimates:
+        by_place.setdefault(((e.scene_id, e.im_id), e.obj_id), []).append(e)
+    out = []
+    for truth in truths:
+        found_here = {obj_id for key, obj_id in by_place if key == truth.key}
+        for obj_id in sorted({a.obj_id for a in truth.instances} | set(truth.targets) | found_here):
+            if only is not None and obj_id not in only:
+                continue
+            found = sorted(by_place.get((truth.key, obj_id), []), key=lambda e: -e.score)
+            out.append(_judge(truth, obj_id, found, accept, skip))
+    return out
+
+
+def mask_figures(judged: Sequence[JudgedImage]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """`masks` over all targets, and {object id as text: figures}."""
+    ids = sorted({j.obj_id for j in judged})
+    mean, by_object = ap_bop({i: [j.matches for j in judged if j.obj_id == i] for i in ids})
+    objects = {}
+    for obj_id in ids:
+        mine = [j for j in judged if j.obj_id == obj_id]
+        ious = [iou for j in mine for iou in j.ious]
+        objects[str(obj_id)] = {
+            "targets": len(ious), "found": sum(iou > 0 for iou in ious), "iou_mean": iou_mean(ious),
+            "ap_storm": ap_storm(ious), "ap_bop": by_object[obj_id],
+            "false_accepts": sum(j.accepted for j in mine if not j.annotated)}
+    ious = [iou for j in judged for iou in j.ious]
+    return {"ap_storm": ap_storm(ious), "ap_bop": mean, "iou_mean": iou_mean(ious), "n": len(ious),
+            "false_accepts": sum(f["false_accepts"] for f in objects.values())}, objects
+
+
+def _judge(truth: MaskTruth, obj_id: int, found: list[MaskEstimate], accept: float,
+           skip: Callable[[dict[str, Any]], None]) -> JudgedImage:
+    numbers = [k for k, a in enumerate(truth.instances) if a.obj_id == obj_id]
+    numbers.sort(key=lambda k: -float(np.nan_to_num(truth.instances[k].visible, nan=1.0)))
+    read = [_read(truth, k, obj_id, found, skip) for k in numbers]
+    masks = _stack([e.mask() for e in found])
+    ious = np.zeros((len(found), len(numbers)))
+    for column, mask in enumerate(read):
+        if mask is not None and len(found):
+            ious[:, column] = pairwise_iou(masks, mask[None])[:, 0]
+    wanted = truth.targets.get(obj_id, 0)
+    sure = [row for row, e in enumerate(found) if e.score >= accept]
+    asked = np.array([not truth.instances[k].visible < VISIBLE_SHARE for k in numbers], bool)
+    hidden = ious[:, ~asked].max(1, initial=0.0)
+    of_hidden = (hidden >= SAME) & (ious[:, asked].max(1, initial=0.0) < SAME)
+    return JudgedImage(
+        key=truth.key, obj_id=obj_id, ious=_paired(ious[sure[:wanted]][:, :wanted], wanted), accepted=len(sure),
+        annotated=bool(numbers),
+        matches=MaskMatches(scores=np.array([e.score for e in found])[~of_hidden], ious=ious[~of_hidden][:, asked]))
+
+
+def _paired(ious: NDArray[np.float64], wanted: int) -> tuple[float, ...]:
+    """IoU of each of the `wanted` targets."""
+    rows, columns = linear_sum_assignment(ious, maximize=True)
+    best = [float(v) for v in ious[rows, columns]]
+    return tuple(best + [0.0] * (wanted - len(best)))
+
+
+def _stack(masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    return np.stack(masks) if masks else np.zeros((0, 1, 1), bool)
+
+
+def _read(truth: MaskTruth, number: int, obj_id: int, found: Sequence[MaskEstimate],
+          skip: Callable[[dict[str, Any]], None]) -> NDArray[np.bool_] | None:
+    file = truth.folder / "mask_visib" / f"{truth.key[1]:06d}_{number:06d}.png"
+    pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.exists() else None
+    if pixels is None:
+        reason = "cannot be decoded; the image is damaged or no image" if file.exists() else "is missing"
+        skip({"scene_id": truth.key[0], "im_id": truth.key[1], "object": str(obj_id), "reason": f"{file} {reason}"})
+        return None
+    for e in found:
+        if e.size != pixels.shape:
+            (height, width), (h, w) = e.size, pixels.shape
+            raise DatasetError(f"the mask predicted for object {obj_id} in scene {truth.key[0]} image {truth.key[1]} "
+                               f"is {width}x{height} px but {file} is {w}x{h} px")
+    return pixels > 0
