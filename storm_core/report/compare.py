@@ -57,7 +57,8 @@ def read_run(folder: Path) -> Run:
         results = json.loads(file.read_text())
         sha256, command, version = results["input"]["sha256"], results["command"], results["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{folder} is no results folder of storm replay: cannot read {file.name} ({error})") from error
+        raise DatasetError(f"{folder} is no results folder of storm replay: cannot read {file.name} "
+                           f"({error})") from error
     return Run(path=folder, sha256=str(sha256), command=str(command), version=str(version),
                table=read_frame_table(folder / "errors.csv"))
 

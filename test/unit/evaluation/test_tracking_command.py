@@ -1,5 +1,6 @@
 """`storm evaluate tracking` as a user calls it: figures, suspicion and limits of predictions over a tiny recording."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -8,8 +9,14 @@ import numpy as np
 import pytest
 import trimesh
 
+from storm_core.bags.recording import open_recording
 from storm_core.cli.main import main
+from storm_core.config import StormConfig
+from storm_core.geometry.pose import se3_exp
+from storm_core.pipeline.build import build_models
+from storm_core.report.compare import SAME, compare_runs, read_run
 from storm_core.report.jsonl import write_jsonl
+from storm_core.report.run import load_run_truth, write_run
 from storm_core.types import StepOutput
 from test.unit.evaluation.runs import noisy, path, published
 
@@ -80,3 +87,27 @@ def test_suspicious_predictions_are_shown(source: Path, tmp_path: Path, capsys: 
     assert [f["finding"] for f in results["suspicion"]] == ["STALE"]
     out = capsys.readouterr().out
     assert "warning: MOCK box" in out and "copy" in out and "warning: STALE box" in out and "lag by 3 frames" in out
+
+
+def test_every_main_figure_can_be_recomputed_from_errors_csv(source: Path, tmp_path: Path) -> None:
+    poses = [None if k in (3, 4) else p for k, p in enumerate(noisy(PATH))]
+    poses[10] = se3_exp([0.1, 0, 0, 0, 0, 0]) @ PATH[10]
+    recording = open_recording(source / "test" / "000001")
+    config = StormConfig(models=str(source / "models"), objects=("box",))
+    models = build_models(config)
+    results = write_run(tmp_path, command="replay", config=config, models=models, recording=recording, video=False,
+                        outputs=published(poses, probability=chances()),
+                        truth=load_run_truth(recording, config, models))
+    with (tmp_path / "errors.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    figures = results["objects"]["box"]
+    add_m, mssd_m = (np.array([float(r[key]) for r in rows]) for key in ("add_m", "mssd_m"))
+    trusted, diameter = np.array([r["trusted"] == "1" for r in rows]), float(rows[0]["diameter_m"])
+    assert figures["coverage"] == trusted.mean() == 28 / 30 and len(rows) == N
+    assert figures["add_auc"] == pytest.approx(np.clip(1 - add_m / 0.1, 0, None).mean())
+    assert figures["add_01d"] == (add_m < 0.1 * diameter).mean() == 27 / 30
+    assert figures["confidently_wrong"] == (mssd_m[trusted] > 0.2 * diameter).mean() == 1 / 28
+    assert results["latency"]["p50"] == float(rows[0]["latency_ms"]) == 10.0
+    read = read_run(tmp_path)
+    assert read.sha256 == recording.sha256 and read.table.ids == recording.ids
+    assert {d.verdict for d in compare_runs(read, read, seed=0)} == {SAME}
