@@ -43,7 +43,7 @@ def average_recall(sought: Sequence[Sought], thresholds: NDArray[np.float64]) ->
         return float("nan")
     found: NDArray[np.int64] | int = 0
     for s in sought:
-        errors = s.errors.reshape(*s.errors.shape[:2], -1)[:s.wanted]
+        errors = s.errors[:s.wanted] if s.errors.ndim == 3 else s.errors[:s.wanted, :, None]
         tolerances = errors.shape[2]
         matches = greedy_matches(np.repeat(errors, len(thresholds), 2), np.tile(thresholds, tolerances),
                                  most_visible(s.visible, s.wanted))

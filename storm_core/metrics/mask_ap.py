@@ -20,10 +20,13 @@ class MaskMatches:
 
     Attributes:
       scores: (D,). ious: (D, G) intersection over union.
+      ignored: (G,) instances that need not be found (in BOP: visible by less than a tenth); who finds one is neither
+        right nor wrong.
     """
 
     scores: NDArray[np.float64]
     ious: NDArray[np.float64]
+    ignored: NDArray[np.bool_]
 
 
 def pairwise_iou(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -62,28 +65,33 @@ def iou_mean(ious: ArrayLike) -> float:
 
 
 def _object_ap(images: Sequence[MaskMatches]) -> float:
-    wanted = sum(i.ious.shape[1] for i in images)
-    orders = [np.argsort(-i.scores, kind="stable")[:MASKS_PER_IMAGE] for i in images]
+    wanted = sum(int(np.count_nonzero(~i.ignored)) for i in images)
     if not wanted:
         return float("nan")
+    orders = [np.argsort(-i.scores, kind="stable")[:MASKS_PER_IMAGE] for i in images]
+    judged = [_judged(i.ious[order], i.ignored) for i, order in zip(images, orders, strict=True)]
     scores = np.concatenate([i.scores[order] for i, order in zip(images, orders, strict=True)])
-    correct = np.concatenate([_correct(i.ious[order]) for i, order in zip(images, orders, strict=True)])
-    return float(average_precision(scores, correct, np.zeros_like(correct), wanted).mean())
+    right, aside = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    return float(average_precision(scores, right, aside, wanted).mean())
 
 
-def _correct(ious: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(D, T): the mask takes a free instance at the threshold. Masks choose in order, each the best; the last of
-    equals, as COCO does."""
+def _judged(ious: NDArray[np.float64], ignored: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(D, T) twice: the mask takes an instance at the threshold; it takes an ignored one.
+
+    Masks choose in order, each the best free instance that reaches the threshold, an ignored one only when there is no
+    other; the last of equals, as COCO does.
+    """
     count, instances = ious.shape
-    free = np.ones((len(IOUS), instances), bool)
-    out = np.zeros((count, len(IOUS)), bool)
-    rows = np.arange(len(IOUS))
+    right, aside = (np.zeros((count, len(IOUS)), bool) for _ in range(2))
     if not instances:
-        return out
+        return right, aside
+    free = np.ones((len(IOUS), instances), bool)
+    rows = np.arange(len(IOUS))
     for d, iou in enumerate(ious):
-        left = np.where(free, iou, -1.0)
-        best = instances - 1 - left[:, ::-1].argmax(1)
-        found = left[rows, best] >= IOUS
+        reached = free & (iou >= IOUS[:, None])
+        reached &= ~ignored | ~(reached & ~ignored).any(1, keepdims=True)
+        best = instances - 1 - np.where(reached, iou, -1.0)[:, ::-1].argmax(1)
+        found = reached[rows, best]
         free[rows[found], best[found]] = False
-        out[d] = found
-    return out
+        right[d], aside[d] = found & ~ignored[best], found & ignored[best]
+    return right, aside
