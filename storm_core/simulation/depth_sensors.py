@@ -55,14 +55,14 @@ class StructuredLight:
 
     Attributes:
       baseline: camera to projector [m]. step: disparity rounding [px]. noise: disparity noise, one sigma [px].
-      dark: reflectance below which nothing comes back, relative to a bright surface. glare: light above which the
-      pattern drowns, in the same unit. edge_loss: share of lost pixels at depth steps. near, far: range [m].
+      dark: reflectance below which nothing comes back, relative to a bright surface. glare: light of a highlight that
+      drowns the pattern, in the same unit. edge_loss: share of lost pixels at depth steps. near, far: range [m].
     """
 
     baseline: float = 0.075
     step: float = 1 / 8
     noise: float = 0.07
-    dark: float = 0.035
+    dark: float = 0.015
     glare: float = 1.7
     edge_loss: float = 0.6
     near: float = 0.25
@@ -151,7 +151,7 @@ class TimeOfFlight:
     wiggle: float = 0.002
     period: float = 0.75
     multipath: float = 0.15
-    weakest: float = 0.02
+    weakest: float = 0.01
     near: float = 0.25
     far: float = 3.9
 
@@ -188,9 +188,9 @@ def depth_camera(name: str) -> DepthCamera:
 
 
 def reflectance(light: Light) -> NDArray[np.float32]:
-    """Brightness (H, W) relative to the bright surfaces of the picture: 1 at its 90th percentile."""
+    """Brightness (H, W) relative to the brightest surfaces of the picture: 1 at its 99th percentile."""
     grey = light.mean(-1)
-    return grey / np.float32(max(float(np.percentile(grey[::4, ::4], 90)), 1e-6))
+    return grey / np.float32(max(float(np.percentile(grey[::4, ::4], 99)), 1e-6))
 
 
 def _jittered(depth: Depth, sigma: float, rng: np.random.Generator) -> Depth:

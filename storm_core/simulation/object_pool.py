@@ -21,6 +21,7 @@ from storm_core.simulation.procedural import Recipe, build, other_print, other_s
 SPLITS = ("train", "val", "test")
 _SEEDS_PER_SPLIT = 10**7
 _SEEDS_PER_BENCHMARK = 1000
+_FIRST_PROP = 10**6
 _CLEAR = 0.35
 """Two plain colours are different objects to a camera when one channel differs by more."""
 
@@ -42,7 +43,7 @@ class PoolObject:
 
     Attributes:
       declared: symmetries_discrete and symmetries_continuous [mm] of models_info.json.
-      role: value of the axis `object`, `same_shape` or `same_print` for look-alikes, `user` for given meshes.
+      role: value of the axis `object`, `same_shape` or `same_print` for look-alikes, `user` for given meshes, `prop`.
       recipe: None for given meshes.
     """
 
@@ -59,9 +60,11 @@ class Pool:
 
     Attributes:
       targets: role -> ids of the objects that scenes are about.
+      props: ids of objects that stand beside the user's meshes; they are neither annotated nor written.
     """
 
     targets: dict[str, tuple[int, ...]]
+    props: tuple[int, ...] = ()
     _recipes: dict[int, tuple[str, Recipe]] = field(default_factory=dict)
     _made: dict[int, PoolObject] = field(default_factory=dict)
 
@@ -106,8 +109,12 @@ def procedural_pool(split: str, seed: int) -> Pool:
     return Pool(targets=targets, _recipes=recipes)
 
 
-def user_pool(folder: Path | str, unit: str = "auto") -> Pool:
-    """The meshes of a folder under their BOP ids, or numbered from 1; MeshError when there are none."""
+def user_pool(folder: Path | str, split: str, seed: int, unit: str = "auto") -> Pool:
+    """The meshes of a folder under their BOP ids, or numbered from 1, among props of the split and seed.
+
+    Raises:
+      MeshError: there are none, or one is damaged.
+    """
     models = load_models(folder, unit=unit, max_faces=20_000)
     infos = read_models_info(Path(folder).expanduser()) if Path(folder).expanduser().is_dir() else {}
     made = {}
@@ -116,7 +123,9 @@ def user_pool(folder: Path | str, unit: str = "auto") -> Pool:
         entry = infos.get(obj_id, {}) if name.isdigit() else {}
         declared = {key: entry[key] for key in ("symmetries_discrete", "symmetries_continuous") if key in entry}
         made[obj_id] = PoolObject(obj_id=obj_id, role="user", model=model, declared=declared, recipe=None)
-    return Pool(targets={"user": tuple(made)}, _made=made)
+    props = {_FIRST_PROP + k: ("prop", recipe) for k, (role, recipe) in procedural_pool(split, seed)._recipes.items()
+             if role in _ROLES}
+    return Pool(targets={"user": tuple(made)}, props=tuple(props), _recipes=props, _made=made)
 
 
 def _repainted(recipe: Recipe, seed: int) -> Recipe:
