@@ -18,15 +18,13 @@ from storm_core.evaluation.stages import sequence_models
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.pipeline.build import build_pipeline
+from storm_core.recovery.machine import State
 from storm_core.report.jsonl import read_jsonl, write_jsonl
 from storm_core.types import Evidence, Frame, ObjectOutput, Reason, StepOutput
 
 VARIANTS = {"full": (True, True), "no_monitor": (False, True), "no_reregistration": (True, False),
             "neither": (False, False)}
 """Name -> (with TOM, with re-registration)."""
-
-UNREADABLE = "UNREADABLE"
-"""State published for a frame that could not be read."""
 
 
 def variant_config(config: StormConfig, variant: str) -> StormConfig:
@@ -57,7 +55,10 @@ def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel
 
 
 def perform(job: Job) -> Outcome:
-    """Every image in order through one pipeline. `records`: [{jsonl, stage_ms}], the published outputs."""
+    """Every image in order through one pipeline; nothing is published for an image that cannot be read.
+
+    `records`: [{jsonl, stage_ms}], the published outputs.
+    """
     config: StormConfig = build(job.config)
     pipeline = build_pipeline(config, sequence_models(config))
     outputs: list[StepOutput] = []
@@ -67,20 +68,21 @@ def perform(job: Job) -> Outcome:
             frame = read_image(image)
         except DatasetError as error:
             skipped.append({"scene_id": image.scene_id, "im_id": image.im_id, "reason": str(error)})
-            outputs.append(_unreadable(image, config.objects))
+            outputs.append(StepOutput(stamp_ns=image.stamp_ns, objects=(), transitions=(), stage_ms={}))
         else:
             outputs.append(pipeline.step(frame))
     return {"records": [_packed([image.key for image in job.images], outputs)], "skipped": skipped}
 
 
-def outputs_of(outcome: Outcome) -> tuple[StepOutput, ...]:
-    """The published outputs of a finished job."""
+def outputs_of(outcome: Outcome, names: Sequence[str]) -> tuple[StepOutput, ...]:
+    """The published outputs of a finished job. Of `names`, those that its scene was not searched for are disabled."""
     packed, = outcome["records"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.jsonl"
         file.write_text(packed["jsonl"])
         outputs = read_jsonl(file).outputs
-    return tuple(replace(o, stage_ms=dict(ms)) for o, ms in zip(outputs, packed["stage_ms"], strict=True))
+    return tuple(replace(_completed(o, names), stage_ms=dict(ms))
+                 for o, ms in zip(outputs, packed["stage_ms"], strict=True))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,8 +126,12 @@ def _packed(ids: Sequence[tuple[int, int]], outputs: Sequence[StepOutput]) -> di
         return {"jsonl": file.read_text(), "stage_ms": [dict(o.stage_ms) for o in outputs]}
 
 
-def _unreadable(image: ImageFiles, names: Sequence[str]) -> StepOutput:
-    return StepOutput(stamp_ns=image.stamp_ns, transitions=(), stage_ms={}, objects=tuple(
-        ObjectOutput(object_name=name, stamp_ns=image.stamp_ns, state=UNREADABLE, reason=Reason.INPUT_TIMEOUT,
-                     cam_from_obj=None, covariance=None, probability=0.0, trusted=False, coasting=False,
-                     evidence=Evidence()) for name in names))
+def _completed(output: StepOutput, names: Sequence[str]) -> StepOutput:
+    """With every object of `names`, unless nothing at all was published."""
+    known = {item.object_name: item for item in output.objects}
+    if not known:
+        return output
+    return replace(output, objects=tuple(known.get(name) or ObjectOutput(
+        object_name=name, stamp_ns=output.stamp_ns, state=State.DISABLED.value, reason=Reason.USER_DISABLED,
+        cam_from_obj=None, covariance=None, probability=0.0, trusted=False, coasting=False, evidence=Evidence())
+        for name in names))

@@ -20,7 +20,7 @@ def greedy_matches(errors: NDArray[np.float64], thresholds: NDArray[np.float64],
     free = np.tile(valid, (len(thresholds), 1))
     out = np.full(free.shape, NOBODY)
     rows = np.arange(len(thresholds))
-    for e, error in enumerate(errors):
+    for e, error in enumerate(errors if len(valid) else ()):
         left = np.where(free, error.T, np.inf)
         best = left.argmin(1)
         found = left[rows, best] < thresholds

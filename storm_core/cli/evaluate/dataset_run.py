@@ -14,11 +14,13 @@ from storm_core.cli.limits import add_limits
 from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from storm_core.bop.results import PoseEstimate
     from storm_core.config import StormConfig
     from storm_core.evaluation.dataset import Dataset
     from storm_core.evaluation.resume import Parts
     from storm_core.evaluation.workers import Crew
     from storm_core.geometry.mesh import ObjectModel
+    from storm_core.report.pose_table import JudgedTargets
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,12 +96,15 @@ def prepare(args: argparse.Namespace, command: str, *, every_model: bool = False
 def run_head(setup: Setup, outcomes: Sequence[Mapping[str, Any]], reused: int) -> dict[str, Any]:
     """What the results of every such run start with."""
     from storm_core import __version__
+    from storm_core.config_io import to_yaml
+    from storm_core.report.provenance import provenance
     from storm_core.report.results import results_head
 
     skipped = [entry for outcome in outcomes for entry in outcome["skipped"]]
     head = results_head(f"evaluate {setup.command}", __version__, path=setup.dataset.root, seed=setup.config.seed,
                         sha256=setup.dataset.sha256, frames=len(setup.dataset.images))
     return head | {
+        "provenance": provenance(setup.models, to_yaml(setup.config)),
         "targets": len(setup.dataset.targets), "images_left_out": setup.dataset.left_out, "skipped": skipped,
         "workers": {"kind": "dask" if setup.crew.dask else "local", "count": setup.crew.workers,
                     "threads_of_parts": dict(sorted(Counter(str(o["threads"]) for o in outcomes).items())),
@@ -120,12 +125,36 @@ def say_what_is_special(results: Mapping[str, Any]) -> None:
               f"{first['im_id']}: {first['reason']}", file=sys.stderr)
 
 
-def pose_table(objects: Mapping[str, Mapping[str, Any]]) -> str:
-    """Pose figures per object."""
+def add_pose_figures(results: dict[str, Any], setup: Setup, estimates: "Sequence[PoseEstimate]",
+                     ) -> "dict[int, JudgedTargets]":
+    """Put the figures of `storm evaluate poses` into the results; the errors of every target by object."""
+    from storm_core.bop.models import load_eval_models
+    from storm_core.metrics.vsd import DELTA_MM, DELTAS_MM
+    from storm_core.report.pose_evaluation import PoseTask, evaluate_poses, usable_metrics
+
+    data = setup.dataset
+    metrics, results["left_out"] = usable_metrics(data.scenes.values())
+    folder = data.models.with_name("models_eval")
+    figures, judged = evaluate_poses(PoseTask(
+        scenes=data.scenes, annotations=data.annotations, targets=data.targets, images=(), metrics=metrics,
+        models=load_eval_models(folder if folder.is_dir() else data.models, [int(n) for n in data.names],
+                                setup.config.mesh_unit),
+        delta_mm=DELTAS_MM.get(data.models.parent.name, DELTA_MM)), estimates)
+    known = {(s["scene_id"], s["im_id"]) for s in results["skipped"]}
+    skipped = results["skipped"] + [s for s in figures["skipped"] if (s["scene_id"], s["im_id"]) not in known]
+    results |= figures | {"skipped": skipped}
+    return judged
+
+
+def pose_table(results: Mapping[str, Any]) -> str:
+    """Pose figures per object, and BOP's over all."""
     columns = {"targets": "targets", "predicted": "predicted", "ADD AUC": "add_auc", "ADD-S AUC": "adds_auc",
                "ADD<0.1d": "add_01d", "ADD-S<0.1d": "adds_01d"}
-    rows = [("object", *columns)] + [(name, *(_cell(figures.get(key)) for key in columns.values()))
-                                     for name, figures in objects.items()]
+    rows = [("object", *columns, "BOP AR", "BOP AP")]
+    rows += [(name, *(_cell(f.get(key)) for key in columns.values()), _cell(f["bop19"]["ar"]), _cell(f["bop24"]["ap"]))
+             for name, f in results["objects"].items()]
+    rows.append(("all", "", "", *(_cell(results["mean"].get(key)) for key in list(columns.values())[2:]),
+                 _cell(results["bop19"]["ar"]), _cell(results["bop24"]["ap"])))
     return aligned(rows)
 
 

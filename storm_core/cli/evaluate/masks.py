@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
             write_mask_results(folder / "masks.json", estimates)
         (folder / "results.json").write_text(to_json(results))
         (folder / "config.yaml").write_text(to_yaml(setup.config))
-        (folder / "report.html").write_text(html_report(results, (), {}, _pictures(setup, estimates, judged, accept)))
+        (folder / "report.html").write_text(html_report(
+            results, pictures=_pictures(setup, estimates, judged, accept), config_text=to_yaml(setup.config)))
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(to_json(results))

@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 
 from storm_core.cli.evaluate.dataset_run import (
+    add_pose_figures,
     add_run_options,
     pose_table,
     prepare,
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.evaluation.workers import do_jobs
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.html import html_report
-    from storm_core.report.pose_table import pose_figures
+    from storm_core.report.pose_evaluation import write_target_table
     from storm_core.report.results import stage_times, to_json
 
     setup = prepare(args, "registration")
@@ -41,19 +42,21 @@ def run(args: argparse.Namespace) -> int:
     records = [record for outcome in outcomes for record in outcome["records"]]
     estimates = estimates_of(records)
     results = run_head(setup, outcomes, reused) | {"masks_from": args.masks}
-    results["objects"] = pose_figures(data.annotations, data.targets, estimates, setup.models)
+    judged = add_pose_figures(results, setup, estimates)
     results["refusals"] = dict(Counter(r["reason"] for r in records if not r["found"]).most_common())
     results["stages_ms"] = stage_times([r["stage_ms"] for r in records])
     with whole_folder(setup.out) as folder:
         write_pose_files(folder, data.scenes, estimates, records)
         (folder / "results.json").write_text(to_json(results))
         (folder / "config.yaml").write_text(to_yaml(setup.config))
+        write_target_table(folder / "targets.csv", judged)
         (folder / "report.html").write_text(html_report(
-            results, (), {}, pictures(data.images, records, setup.models)))
+            results, errors={str(i): targets for i, targets in judged.items()}, config_text=to_yaml(setup.config),
+            pictures=pictures(data.images, records, setup.models)))
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(to_json(results))
-    print(pose_table(results["objects"]))
+    print(pose_table(results))
     if results["refusals"]:
         print("no pose: " + ", ".join(f"{reason} {count}" for reason, count in results["refusals"].items()))
     if "total" in results["stages_ms"]:

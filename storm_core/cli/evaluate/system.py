@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COMPARED = ("add_auc", "adds_auc", "add_01d", "coverage", "confidently_wrong")
 """Figures whose difference to the full system is printed."""
 
+WITHOUT = {"no_monitor": "TOM", "no_reregistration": "re-registration", "neither": "both"}
+
 
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = kinds.add_parser("system", help="track through the scenes of a BOP dataset", description=(
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if others:
             every = {variants[0]: results, **others}
             extra["variants"] = {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()}
-            extra["differences"] = {name: _differences(r["objects"], results["objects"]) for name, r in others.items()}
+            extra["differences"] = {name: _differences(folder, folder / name, setup.config.seed) for name in others}
             results = results | extra
             (folder / "results.json").write_text(to_json(results))
     if args.json:
@@ -80,7 +82,7 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
 
     data, models = setup.dataset, setup.models
     config = variant_config(setup.config, variant)
-    outputs = [output for outcome in outcomes for output in outputs_of(outcome)]
+    outputs = [output for outcome in outcomes for output in outputs_of(outcome, tuple(models))]
     head = run_head(setup, outcomes, reused)
     sequence = SceneSequence(path=data.root, name=setup.out.name, sha256=data.sha256,
                              images=[image for job in jobs for image in job.images])
@@ -94,20 +96,27 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
                      outputs=outputs, truth=truth, extra=extra, video=False)
 
 
-def _differences(figures: Mapping[str, Mapping[str, Any]],
-                 full: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """object -> figure -> value without a part minus value of the full system, over the same frames."""
-    return {name: {key: _minus(figures[name].get(key), of.get(key)) for key in COMPARED} for name, of in full.items()}
+def _differences(full: "Path", other: "Path", seed: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """object -> figure -> value in `other` minus value in `full`, over the same frames, with its 95 % interval."""
+    from storm_core.report.compare import compare_runs, read_run
 
-
-def _minus(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for d in compare_runs(read_run(full), read_run(other), seed=seed):
+        out.setdefault(d.object_name, {})[d.figure] = {
+            "difference": d.b - d.a, "ci95": None if d.low != d.low else [d.low, d.high], "verdict": d.verdict}
+    return out
 
 
 def _variant_table(results: Mapping[str, Any]) -> str:
-    rows = [("difference to full, object", *COMPARED)]
+    """Main figures of every variant, and whether its difference to the full system is more than chance."""
+    rows = [("without", "object", *COMPARED)]
     for variant, objects in results["differences"].items():
         for name, figures in objects.items():
-            rows.append((f"{variant}, {name}", *("-" if (v := figures[key]) is None or v != v else f"{v:+.3f}"
-                                                 for key in COMPARED)))
-    return aligned(rows)
+            rows.append((WITHOUT[variant], name, *(_difference(figures.get(key)) for key in COMPARED)))
+    return aligned(rows) + "\n(difference to the full system over the same frames; * = more than chance at 95 %)"
+
+
+def _difference(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["difference"] != entry["difference"]:
+        return "-"
+    return f"{entry['difference']:+.3f}" + ("*" if entry["verdict"] in ("better", "worse") else " ")

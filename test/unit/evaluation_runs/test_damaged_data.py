@@ -198,7 +198,7 @@ def test_prediction_files_score_the_same_as_the_run(data: Path) -> None:
     results = evaluate(data)
     out = data.parent / "out"
     assert {"poses.csv", "attempts.csv", "predictions", "report.html", "results.json", "config.yaml",
-            ".parts"} == {p.name for p in out.iterdir()}
+            "targets.csv", ".parts"} == {p.name for p in out.iterdir()}
     again = data.parent / "again.json"
     for extra in (["--pred", str(out / "poses.csv")],
                   ["--pred", str(out / "predictions" / "000001" / "scene_pred.json"), "--scene", "1"]):
