@@ -1,5 +1,6 @@
 """Models as BOP measures with them: every vertex of the file, the stated diameter, the declared symmetries. mm -> m."""
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,12 @@ class EvalModel:
     def vertices(self) -> NDArray[np.float32]:
         """(V, 3) as the renderer takes them [m]."""
         return np.ascontiguousarray(self.points, np.float32)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of everything that errors depend on."""
+        parts = (self.points, self.faces, self.symmetries, np.array(self.diameter))
+        return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()
 
     @cached_property
     def extremes(self) -> Array:

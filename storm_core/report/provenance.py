@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 import storm_core
-from storm_core.geometry.mesh import ObjectModel
 from storm_core.report.results import machine
 
 PACKAGES = ("numpy", "scipy", "numba", "opencv-python-headless", "matplotlib", "pandas", "pillow", "rosbags", "trimesh",
@@ -26,7 +25,14 @@ _GIT_S = 5.0
 """Longest wait for git [s]."""
 
 
-def provenance(models: Mapping[str, ObjectModel], config_text: str) -> dict[str, Any]:
+class Digested(Protocol):
+    """A model that knows the digest of what it holds."""
+
+    @property
+    def sha256(self) -> str: ...
+
+
+def provenance(models: Mapping[str, Digested], config_text: str) -> dict[str, Any]:
     """`provenance` of results.json.
 
     Values that are not known are None: `commit` when the code is no git checkout, `memory_gb` where the system does

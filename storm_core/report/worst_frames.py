@@ -15,6 +15,8 @@ GIVEN_UP = (State.SUSPECT.value, State.LOST.value)
 _APART = 40
 """Chosen frames with large errors lie at least this part of the run apart: one bad moment is one picture."""
 
+_RANKS = ("", "second ", "third ", "fourth ", "fifth ", "sixth ")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorstFrame:
@@ -62,9 +64,10 @@ def _judged(name: str, items: Sequence[ObjectOutput], e: ObjectErrors, outputs: 
             count: int) -> tuple[list[WorstFrame], list[WorstFrame], list[WorstFrame]]:
     error_mm = 1e3 * e.mssd_m
     trusted = e.trusted & e.judged
-    large = _apart(np.where(trusted, error_mm, -1.0), count)
+    large = _apart(np.where(trusted, error_mm, -1.0), min(count, len(_RANKS)))
     wrong = [_frame(k, name, items, "Trusted, but it cannot be there" if np.isinf(error_mm[k]) else
-                    f"Trusted pose, error number {rank} of this run", error_mm[k]) for rank, k in enumerate(large, 1)]
+                    f"Trusted pose with the {_RANKS[rank]}largest error", error_mm[k])
+             for rank, k in enumerate(large)]
     missed = _gaps(e.visible & ~e.trusted, np.nan_to_num(e.visible_share, nan=1.0))
     unseen = [_frame(k, name, items, "In view, but without a trusted pose", error_mm[k],
                      f"{e.visible_share[k]:.0%} visible" if np.isfinite(e.visible_share[k]) else "") for k in missed]

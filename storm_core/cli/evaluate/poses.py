@@ -48,9 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.bop.dataset import read_annotations, read_target_images, read_targets
     from storm_core.bop.models import load_eval_models
     from storm_core.bop.results import read_predictions
+    from storm_core.config_io import to_yaml
     from storm_core.metrics.vsd import DELTA_MM, DELTAS_MM
     from storm_core.report.pose_evaluation import PoseTask, evaluate_poses, usable_metrics
     from storm_core.report.pose_table import find_targets
+    from storm_core.report.provenance import provenance
     from storm_core.report.results import results_head, write_json
 
     split, pred = Path(args.bop_dir), Path(args.pred)
@@ -89,8 +91,9 @@ def run(args: argparse.Namespace) -> int:
                            sha256=fingerprint(split, [s / "scene_gt.json" for s in scenes.values()]), seed=config.seed)
     figures, judged = evaluate_poses(task, predictions)
     results |= figures | {"left_out": left_out}
+    results["provenance"] = provenance({str(i): model for i, model in task.models.items()}, to_yaml(config))
     if args.out:
-        _write(Path(args.out), results, judged)
+        _write(Path(args.out), results, judged, to_yaml(config))
     if args.json:
         write_json(args.json, results)
     print(_tables(results))
@@ -110,7 +113,7 @@ def _models_of(root: Path) -> Path:
     return root / "models_eval" if (root / "models_eval").is_dir() else root / "models"
 
 
-def _write(out: Path, results: Mapping[str, Any], judged: Mapping[int, Any]) -> None:
+def _write(out: Path, results: Mapping[str, Any], judged: Mapping[int, Any], config_text: str) -> None:
     from storm_core.report.atomic import whole_folder
     from storm_core.report.html import html_report
     from storm_core.report.pose_evaluation import write_target_table
@@ -119,7 +122,8 @@ def _write(out: Path, results: Mapping[str, Any], judged: Mapping[int, Any]) -> 
     with whole_folder(out) as folder:
         (folder / "results.json").write_text(to_json(results))
         write_target_table(folder / "targets.csv", judged)
-        (folder / "report.html").write_text(html_report(results))
+        (folder / "report.html").write_text(html_report(
+            results, errors={str(i): targets for i, targets in judged.items()}, config_text=config_text))
 
 
 def _tables(results: Mapping[str, Any]) -> str:

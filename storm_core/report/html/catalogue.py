@@ -33,7 +33,10 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("mssd_mm.p99", "MSSD, 99th percentile", "number", "mm", "∞: more than a hundredth have no pose"),
         Entry("adds_mm.p50", "ADD-S, median", "number", "mm", "mean distance to the nearest surface point"),
         Entry("adds_mm.p90", "ADD-S, 90th percentile", "number", "mm", "∞: more than a tenth have no pose"),
-        Entry("proj_px", "Projected error", "number", "px", "mean distance of projected model points"),
+        Entry("proj_px.p50", "Projected error, median", "number", "px", "mean distance of projected model points"),
+        Entry("proj_px.p90", "Projected error, 90th percentile", "number", "px", "∞: more than a tenth have no pose"),
+        Entry("proj_px.p99", "Projected error, 99th percentile", "number", "px", "∞: more than a hundredth have no "
+              "pose"),
         Entry("bop19.ar", "BOP19 AR", "ratio", "", "mean of the three average recalls of the BOP challenge"),
         Entry("bop19.ar_vsd", "BOP19 AR, VSD", "ratio", "", "recall by visible surface discrepancy"),
         Entry("bop19.ar_mssd", "BOP19 AR, MSSD", "ratio", "", "recall by maximum symmetry-aware surface distance"),
@@ -42,11 +45,6 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("bop24.ap_mssd", "BOP24 AP, MSSD", "ratio", "", "average precision of 6D detection by MSSD"),
         Entry("bop24.ap_mspd", "BOP24 AP, MSPD", "ratio", "", "average precision of 6D detection by MSPD"),
         Entry("bop24.ap_mssd_mm", "BOP24 AP, MSSD in mm", "ratio", "", "with thresholds in millimetres"),
-        Entry("masks.ap_bop", "Mask AP", "ratio", "", "COCO average precision over IoU 0.50 to 0.95, as BOP takes it"),
-        Entry("masks.ap_storm", "STORM's mask AP", "ratio", "", "mean share of masks above IoU 0.50 to 0.95; a missing "
-              "mask fails"),
-        Entry("masks.iou_mean", "Mask IoU, mean", "ratio", "", "overlap with the visible mask; 0 where nothing was "
-              "found"),
         Entry("ap_bop", "Mask AP", "ratio", "", "COCO average precision over IoU 0.50 to 0.95, as BOP takes it"),
         Entry("ap_storm", "STORM's mask AP", "ratio", "", "mean share of masks above IoU 0.50 to 0.95; a missing mask "
               "fails"),
@@ -85,6 +83,8 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
               "measure against"),
         Entry("targets", "Targets", "count", "", "instances that had to be found"),
         Entry("predicted", "Answered targets", "count", "", "targets with an estimate; the others fail everywhere"),
+        Entry("found", "Targets with a mask", "count", "", "targets that a mask overlaps"),
+        Entry("false_accepts", "False accepts", "count", "", "pictures without the object in which it was found"),
         Entry("images", "Pictures with the object", "count", "", "annotated pictures"),
     ),
     "Loss and recovery": (
@@ -119,6 +119,23 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("recoveries", "Re-registrations that were trusted", "count", "", "after the object had been trusted "
               "before"),
         Entry("losses", "Entries into LOST", "count", "", "as the system says itself"),
+    ),
+    "Self-consistency": (
+        Entry("self_consistency.jump_p50_mm", "Jump, median", "number", "mm", "distance of a trusted pose from where "
+              "the two before it lead; says nothing about accuracy"),
+        Entry("self_consistency.jump_p95_mm", "Jump, 95th percentile", "number", "mm", "19 of 20 are smaller"),
+        Entry("self_consistency.jump_max_mm", "Jump, largest", "number", "mm", "one step is enough"),
+        Entry("self_consistency.rotation_jump_p50_deg", "Turn, median", "number", "°", "the same for the rotation"),
+        Entry("self_consistency.rotation_jump_p95_deg", "Turn, 95th percentile", "number", "°", "19 of 20 are smaller"),
+        Entry("self_consistency.rotation_jump_max_deg", "Turn, largest", "number", "°", "one step is enough"),
+        Entry("self_consistency.steps", "Steps compared", "count", "", "frames whose two predecessors were trusted "
+              "too"),
+        Entry("self_consistency.trusted_share", "Trusted frames", "share", "", "share of all frames"),
+        Entry("self_consistency.interruptions", "Interruptions", "count", "", "times trust ended before the last "
+              "frame"),
+        Entry("self_consistency.longest_gap_s", "Longest gap", "number", "s", "between two trusted frames"),
+        Entry("self_consistency.reregistrations", "Re-registrations", "count", "", "searched again after the first "
+              "trusted pose"),
     ),
     "Time": (
         Entry("latency.p50", "Latency, median", "number", "ms", "time to the answer for a frame"),

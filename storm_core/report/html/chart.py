@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -108,4 +109,4 @@ def extremes(values: NDArray[np.float64], columns: int = COLUMNS) -> NDArray[np.
 def runs(labels: list[str]) -> list[tuple[int, int, str]]:
     """(first, one after the last, label) of each stretch of equal labels."""
     starts = [k for k, label in enumerate(labels) if k == 0 or label != labels[k - 1]]
-    return [(a, b, labels[a]) for a, b in zip(starts, [*starts[1:], len(labels)], strict=True)]
+    return [(a, b, labels[a]) for a, b in pairwise([*starts, len(labels)])]

@@ -18,12 +18,12 @@ from storm_core.report.html.theme import POLICY, SCRIPT, STYLE
 from storm_core.report.html.time_course import time_course
 from storm_core.report.html.verdict import findings, tiles, verdict_lines
 from storm_core.report.pictures import Picture
+from storm_core.report.pose_table import JudgedTargets
 from storm_core.report.results import to_json
 from storm_core.report.series import object_items, object_series
-from storm_core.report.target_errors import TargetErrors
 from storm_core.types import StepOutput
 
-Errors = Mapping[str, ObjectErrors | TargetErrors]
+Errors = Mapping[str, ObjectErrors | JudgedTargets]
 SHOWN_TARGETS = 30
 SKIPPED = 10
 _SPLITS = ("/", "test", "val", "train")
@@ -140,19 +140,19 @@ def _objects(results: Mapping[str, Any], outputs: Sequence[StepOutput], errors: 
         charts = [c for c in [*charts, *trust_charts(name, figures)] if c]
         if charts:
             content += f'<div class="charts">{"".join(charts)}</div>'
-        if isinstance(known, TargetErrors):
+        if isinstance(known, JudgedTargets):
             content += _worst_targets(known)
         if content:
             out.append(_Section(f"Object {name}", content))
     return out
 
 
-def _worst_targets(errors: TargetErrors) -> str:
-    order = np.argsort(-np.nan_to_num(errors.add_m, posinf=np.finfo(float).max), kind="stable")[:SHOWN_TARGETS]
-    rows = [[f"{errors.keys[k][0]}/{errors.keys[k][1]}", markup.number(1e3 * float(errors.add_m[k])),
-             markup.number(1e3 * float(errors.adds_m[k]))] for k in order]
-    content = markup.table(("scene/image", "ADD [mm]", "ADD-S [mm]"), rows)
-    return markup.folded(f"The {len(rows)} worst of {len(errors.keys)} targets (∞: no estimate)", content)
+def _worst_targets(errors: JudgedTargets) -> str:
+    order = np.argsort(-errors.mssd_m, kind="stable")[:SHOWN_TARGETS]
+    columns = (1e3 * errors.mssd_m, 1e3 * errors.add_m, 1e3 * errors.adds_m, errors.score)
+    rows = [["{}/{}".format(*errors.places[k]), *(markup.number(float(c[k])) for c in columns)] for k in order]
+    content = markup.table(("scene/image", "MSSD [mm]", "ADD [mm]", "ADD-S [mm]", "score"), rows)
+    return markup.folded(f"The {len(rows)} worst of {len(errors.places)} targets (∞: no estimate)", content)
 
 
 def _time(results: Mapping[str, Any], outputs: Sequence[StepOutput]) -> _Section:

@@ -12,14 +12,16 @@ WIDEST = 4
 """With more objects than this, they become the rows."""
 SHOWN_CHANGES = 40
 _BAD = {"confidently_wrong", "recovery.missed", "recovery.wrong_object", "recovery.trusted_while_hidden"}
-_WHOLE = ("bop19", "bop24", "masks", "ar_storm", "add_auc", "adds_auc", "add_auc_01d", "adds_auc_01d", "proj_px")
+_MASKS = ("ap_bop", "ap_storm", "iou_mean")
 
 
 def figure_tables(results: Mapping[str, Any]) -> str:
     """One table per group of figures that the results hold."""
     columns = {name: figures for name, figures in results.get("objects", {}).items() if figures}
-    whole = {key: results[key] for key in _WHOLE if results.get(key) is not None}
-    if whole:
+    masks = results.get("masks") or {}
+    whole = {**(results.get("mean") or {}), **{key: masks[key] for key in _MASKS if key in masks},
+             **{key: results[key] for key in ("bop19", "bop24") if results.get(key) is not None}}
+    if whole and (len(columns) != 1 or any(key not in figures for figures in columns.values() for key in whole)):
         columns["all objects"] = whole
     groups = {title: entries for title, entries in GROUPS.items() if title != "Time"}
     unknown = {entry.key: entry for figures in columns.values() for entry in further(figures)}
@@ -42,17 +44,16 @@ def figure_tables(results: Mapping[str, Any]) -> str:
 def time_table(results: Mapping[str, Any]) -> str:
     """Latency of the run and the time of each stage."""
     run = {key: results[key] for key in ("latency",) if isinstance(results.get(key), Mapping)}
-    entries = [e for e in GROUPS["Time"] if has(run, e.key)] + list(
-        e for e in further(run) if e.key.startswith("latency."))
-    out = _by_figure(entries, {"whole run": run}) if entries else ""
+    entries = [*(e for e in GROUPS["Time"] if has(run, e.key)), *further(run)]
+    out = f"<div><h3>Latency</h3>{_by_figure(entries, {'whole run': run})}</div>" if entries else ""
     stages = results.get("stages_ms") or {}
     if stages:
         quantiles = ("p50", "p95", "p99")
         rows = [[markup.escape(stage), *(markup.number(q.get(c)) for c in quantiles),
                  markup.number(q.get("n"), "count")] for stage, q in stages.items()]
-        out += ("<h3>Time per stage</h3>"
-                + markup.table(("stage", "median [ms]", "95 % below [ms]", "99 % below [ms]", "times run"), rows))
-    return out
+        head = ("stage", "median", "95 % below", "99 % below", "times run")
+        out += f"<div><h3>Time per stage [ms]</h3>{markup.table(head, rows, 'figures')}</div>"
+    return f'<div class="groups">{out}</div>' if out else ""
 
 
 def recovery_events(objects: Mapping[str, Any]) -> str:

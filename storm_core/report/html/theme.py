@@ -54,7 +54,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:12px;p
 .verdict.warn::before{background:var(--suspect)}
 .verdict.bad::before{background:var(--lost)}
 .verdict.none::before{background:var(--searching)}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(138px,1fr));gap:.7rem;margin:1rem 0 .2rem}
+.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(138px,1fr));gap:.7rem;margin:1rem 0 .2rem}
 .tile{border:1px solid var(--line);border-radius:10px;padding:.6rem .8rem}
 .tile b{display:block;font-size:1.45rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .tile span{color:var(--muted);font-size:.82rem;display:block;line-height:1.35}
