@@ -114,11 +114,12 @@ def _image_stamps(scene: Path, known: Mapping[int, tuple[Annotation, ...]]) -> d
     """{image number: stamp [ns]}, None when nothing says when the images were taken."""
     file = scene / STAMPS_FILE
     if file.exists():
+        rows = [line for line in file.read_text().splitlines() if line.strip() and line[0] != "#"]
         try:
-            rows = [line.split() for line in file.read_text().splitlines() if line.strip() and line[0] != "#"]
-            return {int(im_id): round(Decimal(seconds) * 10**9) for im_id, seconds in rows}
-        except (OSError, ValueError, ArithmeticError) as error:
-            raise DatasetError(f"{file} must have lines `image_number stamp_in_seconds`: {error}") from error
+            return {int(im_id): round(Decimal(seconds) * 10**9) for im_id, seconds in map(str.split, rows)}
+        except (ValueError, ArithmeticError) as error:
+            raise DatasetError(f"{file} must have a line `image_number stamp_in_seconds` for each image, it begins "
+                               f"with {rows[0]!r}") from error
     return {im_id: im_id for im_id in known} if known and min(known) >= NANOSECOND_STEM else None
 
 

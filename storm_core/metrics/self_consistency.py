@@ -39,7 +39,9 @@ def self_consistency(stamps_ns: Sequence[int], poses: Poses, symmetries: Poses, 
     trusted = np.zeros(len(poses), bool)
     trusted[at] = True
     gaps = np.diff(stamps[at]) * 1e-9
-    shift_m, turn_rad = deviations(stamps[at] * 1e-9, unwrapped(poses[at], symmetries), center, consecutive(at))
+    # From the first stamp on: a float of today's epoch seconds is only exact to some hundred ns.
+    time_s = (stamps[at] - stamps[:1]) * 1e-9
+    shift_m, turn_rad = deviations(time_s, unwrapped(poses[at], symmetries), center, consecutive(at))
     out: dict[str, Any] = {
         "trusted_share": float(trusted.mean()) if len(trusted) else float("nan"),
         "interruptions": int((trusted[:-1] & ~trusted[1:]).sum()),

@@ -101,24 +101,26 @@ def frame_rows(errors: ObjectErrors, latency_ms: np.ndarray, diameter: float) ->
 
 
 def _run_figures(outputs: Sequence[StepOutput], series: ObjectSeries, name: str) -> dict[str, Any]:
-    """What the run says about itself."""
+    """What the run says about itself; None where the system says nothing of its states."""
     trusted = series.trusted
     index = first(trusted)
+    silent = series.reregistered is None
     entered = [t.after for o in outputs for t in o.transitions if t.object_name == name]
     # A recovery is a verification after the object had been trusted already (with ROS the first one may lie before).
     recoveries = sum(t.before == "VERIFYING" and t.after == "TRACKING" and bool(trusted[:frame].any())
                      for frame, o in enumerate(outputs) for t in o.transitions if t.object_name == name)
     return {"first_pose_s": None if index is None else _elapsed_s(outputs[:index + 1]), "first_pose_frame": index,
             "trusted_share": float(trusted.mean()) if len(trusted) else None,
-            "registrations": entered.count("VERIFYING"), "recoveries": recoveries,
-            "losses": entered.count("LOST")}
+            "registrations": None if silent else entered.count("VERIFYING"),
+            "recoveries": None if silent else recoveries, "losses": None if silent else entered.count("LOST")}
 
 
 def _elapsed_s(outputs: Sequence[StepOutput]) -> float:
-    """Processing time of these frames; of frames that came in real time (no total per frame) the time that passed."""
-    if all("total" in o.stage_ms for o in outputs):
+    """Processing time of these frames; of frames that came in real time the time until the last one was answered."""
+    late_ms = outputs[-1].stage_ms.get("end_to_end")
+    if late_ms is None and all("total" in o.stage_ms for o in outputs):
         return sum(o.stage_ms["total"] for o in outputs) * 1e-3
-    return (outputs[-1].stamp_ns - outputs[0].stamp_ns) * 1e-9
+    return (outputs[-1].stamp_ns - outputs[0].stamp_ns) * 1e-9 + (late_ms or 0.0) * 1e-3
 
 
 def _accuracy_figures(series: ObjectSeries, e: ObjectErrors, match: TruthMatch, model: ObjectModel) -> dict[str, Any]:
