@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "score masks, poses or tracks against ground truth",
     "simulate": "render a recording with known truth",
     "train": "fit learned parts on simulated scenes",
+    "bench": "time STORM beside another implementation",
     "doctor": "say what is missing on this machine and what to do",
 }
 """Names and one line of help; the module of the same name provides add_parser(subparsers) and run(args)."""
