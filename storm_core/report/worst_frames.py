@@ -90,7 +90,9 @@ def _blind(name: str, items: Sequence[ObjectOutput], outputs: Sequence[StepOutpu
            count: int) -> tuple[list[WorstFrame], list[WorstFrame], list[WorstFrame]]:
     trusted = np.array([i.trusted for i in items], bool)
     doubt = np.array([1.0 - i.probability for i in items])
-    unsure = [_frame(k, name, items, "Least certain trusted pose") for k in _apart(np.where(trusted, doubt, -1), count)]
+    least = _apart(np.where(trusted, doubt, -1.0), min(count, len(_RANKS)))
+    unsure = [_frame(k, name, items, f"{_RANKS[rank]}least certain trusted pose".capitalize())
+              for rank, k in enumerate(least)]
     silent = [_frame(k, name, items, "Without a trusted pose") for k in _gaps(~trusted, np.ones(len(items)))]
     lost = [_frame(k, name, items, f"{t.before} → {t.after}") for k, o in enumerate(outputs) for t in o.transitions
             if t.object_name == name and t.after == State.LOST.value]

@@ -16,6 +16,8 @@ from storm_core.report.results import STAGES
 
 _SIZE = (5.6, 3.3)
 _STEPS = 200
+_SHORTEST_MS = 0.1
+"""Less than that is drawn as that: a logarithmic axis has no place for a stage that did nothing."""
 
 
 def accuracy_chart(name: str, add_m: NDArray[np.float64], adds_m: NDArray[np.float64]) -> str:
@@ -46,7 +48,7 @@ def latency_chart(stage_ms: Sequence[Mapping[str, float]], period_ms: float | No
     names = sorted({s for frame in stage_ms for s in frame},
                    key=lambda s: (STAGES.index(s) if s in STAGES else len(STAGES), s))
     values = {s: np.array([f[s] for f in stage_ms if np.isfinite(f.get(s, np.nan))]) for s in names}
-    values = {s: np.maximum(v, 1e-2) for s, v in values.items() if len(v)}
+    values = {s: np.maximum(v, _SHORTEST_MS) for s, v in values.items() if len(v)}
     if not values:
         return ""
     low, high = min(v.min() for v in values.values()), max(v.max() for v in values.values())

@@ -24,8 +24,8 @@ def escape(value: Any) -> str:
 
 
 def anchor(text: str) -> str:
-    """An id made of any text."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+    """An id made of any text; different texts give different ids."""
+    return re.sub(r"[^A-Za-z0-9_]", lambda m: "-" if m[0] == " " else f".{ord(m[0]):x}", text)
 
 
 def number(value: Any, kind: str = "number") -> str:

@@ -49,7 +49,8 @@ def html_report(results: Mapping[str, Any], outputs: Sequence[StepOutput] = (), 
       config_text: the configuration as YAML, as far as there is one.
     """
     errors = errors or {}
-    sections = [*_warnings(results), _summary(results, errors), *_objects(results, outputs, errors)]
+    sections = [*_warnings(results), _summary(results, errors)]
+    sections += _objects(results, outputs, errors) if outputs else _targets(errors)
     if pictures:
         sections.append(_Section("Worst frames" if outputs else "Pictures",
                                  film([Picture(*p) for p in pictures], colors=bool(outputs))))
@@ -124,27 +125,28 @@ def _summary(results: Mapping[str, Any], errors: Errors) -> _Section:
 
 
 def _objects(results: Mapping[str, Any], outputs: Sequence[StepOutput], errors: Errors) -> list[_Section]:
+    """One section for each object of a run."""
     _, latency_ms = frame_latencies([o.stage_ms for o in outputs])
     out = []
     for name, figures in results.get("objects", {}).items():
         known = errors.get(name)
-        content = ""
-        charts = []
-        if outputs:
-            states = [i.state for i in object_items(outputs, name)]
-            course = known if isinstance(known, ObjectErrors) else None
-            content = time_course(name, object_series(outputs, name), states, latency_ms, course)
-        if known is not None:
-            due = known.accurate if isinstance(known, ObjectErrors) else slice(None)
-            charts.append(accuracy_chart(name, known.add_m[due], known.adds_m[due]))
-        charts = [c for c in [*charts, *trust_charts(name, figures)] if c]
-        if charts:
-            content += f'<div class="charts">{"".join(charts)}</div>'
-        if isinstance(known, JudgedTargets):
-            content += _worst_targets(known)
-        if content:
-            out.append(_Section(f"Object {name}", content))
+        course = known if isinstance(known, ObjectErrors) else None
+        states = [i.state for i in object_items(outputs, name)]
+        content = time_course(name, object_series(outputs, name), states, latency_ms, course)
+        charts = trust_charts(name, figures)
+        if course is not None:
+            due = course.accurate
+            charts = [accuracy_chart(name, course.add_m[due], course.adds_m[due]), *charts]
+        out.append(_Section(f"Object {name}", content + f'<div class="charts">{"".join(charts)}</div>'))
     return out
+
+
+def _targets(errors: Errors) -> list[_Section]:
+    """Accuracy and worst targets of all objects, where there is no time series."""
+    cells = [f"<div><h3>Object {markup.escape(name)}</h3>{accuracy_chart(name, known.add_m, known.adds_m)}"
+             f"{_worst_targets(known)}</div>" for name, known in errors.items()
+             if isinstance(known, JudgedTargets) and known.places]
+    return [_Section("Targets", f'<div class="charts">{"".join(cells)}</div>')] if cells else []
 
 
 def _worst_targets(errors: JudgedTargets) -> str:

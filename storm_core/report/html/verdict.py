@@ -55,11 +55,11 @@ def tiles(results: Mapping[str, Any]) -> str:
     objects = results.get("objects", {})
     figures = next(iter(objects.values())) if len(objects) == 1 else {}
     shown = [(markup.number(figures[key], kind) + unit, text) for key, kind, unit, text in _TILES if key in figures]
-    latency = value_at(results, "latency.p95")
-    if latency is None:
-        latency = value_at(results, "stages_ms.total.p95")
-    if latency is not None:
-        shown.append((f"{markup.number(latency)} ms", "latency, 95 % below"))
+    for key, text in (("latency.p95", "latency, 95 % below"), ("stages_ms.total.p95", "per picture, 95 % below")):
+        latency = value_at(results, key)
+        if latency is not None:
+            shown.append((f"{markup.number(latency)} ms", text))
+            break
     cells = "".join(f'<div class="tile"><b>{value}</b><span>{text}</span></div>' for value, text in shown)
     return f'<div class="tiles">{cells}</div>' if cells else ""
 
@@ -99,7 +99,7 @@ def _single(name: str, figures: Mapping[str, Any]) -> tuple[str, str]:
     of = figures.get("targets", figures.get("images"))
     count = f" of {of} targets" if of is not None else ""
     parts = [f"{markup.number(right, 'share')}{count} within 0.1 diameter"]
-    if "predicted" in figures and of is not None:
+    if of is not None and figures.get("predicted", of) < of:
         parts.append(f"{of - figures['predicted']} without an estimate")
     parts.append(f"ADD AUC {figures['add_auc']:.3f}, ADD-S AUC {figures['adds_auc']:.3f}")
     return _tone(right, LITTLE_COVERAGE), f"{name}: {', '.join(parts)}."

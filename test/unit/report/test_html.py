@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from storm_core.report.html import html_report
 from storm_core.report.html.catalogue import GROUPS, further, interval
 from storm_core.report.html.chart import color, drawing, extremes, inline_svg, runs
-from storm_core.report.html.markup import number, plain_json
+from storm_core.report.html.markup import anchor, number, plain_json
 from storm_core.report.html.theme import DARK, LIGHT, STATES
 from storm_core.report.html.verdict import verdict_lines
 from storm_core.report.pictures import Picture
@@ -101,7 +101,7 @@ def test_suspicion_is_a_banner_and_a_note_is_none() -> None:
     page = html_report(RESULTS | {"suspicion": found}, OUTPUTS, ERRORS)
     banner, note = page.index('<section class="banner"'), page.index('<section class="note"')
     assert "FROZEN: box: same pose (12 frames)" in page[banner:note]
-    assert "CANNOT TELL: box: static truth (9 frames)" in page[note:page.index('id="summary"')]
+    assert "CANNOT TELL: box: static truth (9 frames)" in page[note:page.index('id="Summary"')]
     only_note = html_report(RESULTS | {"suspicion": found[1:]}, OUTPUTS, ERRORS)
     assert '<section class="banner"' not in only_note and '<section class="note"' in only_note
 
@@ -144,7 +144,7 @@ def test_evaluations_of_single_pictures_have_no_time_series() -> None:
     assert "7: 75 % of 4 targets within 0.1 diameter, 1 without an estimate" in page
     assert "BOP19 AR over all objects: 0.610" in page and "The 4 worst of 4 targets" in page and "1/3\n∞" in page
     assert "scene 1, image 3: cannot be decoded" in page and "no depth\n1" in page and "Pictures\n" in page
-    assert "State changes" not in page and "over time" not in page
+    assert "Targets\n" in page and "State changes" not in page and "over time" not in page
 
 
 def test_mask_figures_of_all_objects_stand_beside_each() -> None:
@@ -160,6 +160,12 @@ def test_many_objects_become_rows() -> None:
     figures = {"targets": 1, "predicted": 1, "add_auc": 0.5, "adds_auc": 0.5, "add_01d": 1.0, "adds_01d": 1.0}
     page = html_report({**RESULTS, "objects": {f"object {k}": figures for k in range(7)}})
     assert "What these figures mean" in page and "<th scope=row>object 6</th>" in page
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_ids_differ_where_names_do(one: str, other: str) -> None:
+    assert (anchor(one) == anchor(other)) == (one == other)
+    assert not re.search(r"[\s\"'()<>#&]", anchor(one))
 
 
 @pytest.mark.parametrize(("value", "kind", "text"), [

@@ -70,10 +70,11 @@ def test_giving_up_a_right_pose_is_a_wrong_change() -> None:
 
 def test_without_truth_doubt_and_silence_are_shown() -> None:
     outputs = [output(k, POSE, probability=0.3 if k == 17 else 0.9) for k in range(60)]
+    outputs[29] = output(29, POSE, probability=0.5)
     outputs += [output(60, None, "LOST", before="SUSPECT"), *(output(k, None, "SEARCHING") for k in range(61, 81))]
     found = {w.index: w.why for w in worst_frames({}, outputs, 6)}
-    assert found[17] == "Least certain trusted pose" and found[60] == "SUSPECT → LOST"
-    assert found[70] == "Without a trusted pose"
+    assert found[17] == "Least certain trusted pose" and found[29] == "Second least certain trusted pose"
+    assert found[60] == "SUSPECT → LOST" and found[70] == "Without a trusted pose"
     assert worst_frames({}, [], 6) == []
 
 
