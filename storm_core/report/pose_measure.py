@@ -1,6 +1,7 @@
 """The errors of estimated poses against every instance they could mean."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from storm_core.report.pose_groups import PoseGroup
 Array = NDArray[np.float64]
 
 METRICS = ("vsd", "mssd", "mspd")
+_PIXELS_AT_ONCE = 10_000_000
+"""Renderings held in memory at once."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,22 +70,6 @@ def measure_scene(groups: Sequence[PoseGroup], models: Mapping[int, EvalModel], 
     return out, faults
 
 
-def group_vsd(group: PoseGroup, model: EvalModel, camera: PinholeCamera, measured: NDArray[np.float32],
-              rays: Array, delta_mm: float) -> Array:
-    """VSD (min(E, wanted), G, T): only as many estimates as are sought count in BOP's recall.
-
-    Args:
-      measured: (h, w) depth image [m]. rays: `ray_lengths` of the camera.
-    """
-    poses, truths = group.poses[:group.wanted], group.truths
-    compared = silhouettes_may_overlap(poses[:, None], truths[None], model.diameter)
-    drawn = np.concatenate([poses, truths])
-    depth, _ = raster_batch(model.vertices, model.faces, drawn, np.tile(camera.vector, (len(drawn), 1)),
-                            camera.height, camera.width, True)
-    return vsd_pairs(depth[:len(poses)], depth[len(poses):], measured, rays, model.diameter, compared,
-                     delta_mm=delta_mm)
-
-
 def _point_errors(groups: Sequence[PoseGroup], models: Mapping[int, EvalModel],
                   cameras: Mapping[tuple[int, int], PinholeCamera],
                   project: bool) -> tuple[dict[int, Array], dict[int, Array]]:
@@ -118,19 +105,64 @@ def _unstacked(groups: Mapping[int, PoseGroup], values: Array) -> dict[int, Arra
 def _surface_errors(groups: Sequence[PoseGroup], models: Mapping[int, EvalModel],
                     cameras: Mapping[tuple[int, int], PinholeCamera], views: SceneViews, delta_mm: float,
                     faults: Faults) -> dict[int, Array]:
-    """VSD by index of group. The depth image of each image is read once; faults are added for those that fail."""
+    """VSD (min(E, wanted), G, T) by index of group: only as many estimates as are sought count in BOP's recall.
+
+    Depth images are decoded on all cores, and the poses of many images are drawn at once, which keeps the renderer's
+    threads busy. Faults are added for images that fail.
+    """
+    sought = {k: g for k, g in enumerate(groups) if g.wanted and g.instances and g.key in cameras}
+    measured: dict[tuple[int, int], NDArray[np.float32]] = {}
+    for key, image in _depth_images(views, dict.fromkeys(g.key for g in sought.values())):
+        if isinstance(image, DatasetError):
+            faults[key] = str(image)
+        else:
+            measured[key] = image
+    rays = {key: ray_lengths(camera) for key, camera in cameras.items() if key in measured}
     out: dict[int, Array] = {}
-    by_image: dict[tuple[int, int], dict[int, PoseGroup]] = {}
-    for k, group in enumerate(groups):
-        if group.wanted and group.instances and group.key in cameras:
-            by_image.setdefault(group.key, {})[k] = group
-    for key, mine in by_image.items():
-        try:
-            measured = views.depth(key[1])
-        except DatasetError as error:
-            faults[key] = str(error)
-            continue
-        rays = ray_lengths(cameras[key])
-        for k, group in mine.items():
-            out[k] = group_vsd(group, models[group.obj_id], cameras[key], measured, rays, delta_mm)
+    for block in _blocks({k: g for k, g in sought.items() if g.key in measured}, cameras):
+        model = models[next(iter(block.values())).obj_id]
+        counts = [(min(len(g.estimates), g.wanted), len(g.instances)) for g in block.values()]
+        poses = np.concatenate([p for g in block.values() for p in (g.poses[:g.wanted], g.truths)])
+        lenses = np.repeat([cameras[g.key].vector for g in block.values()], [e + n for e, n in counts], 0)
+        camera = cameras[next(iter(block.values())).key]
+        depth, _ = raster_batch(model.vertices, model.faces, poses, lenses, camera.height, camera.width, True)
+        start = 0
+        for (k, group), (estimates, instances) in zip(block.items(), counts, strict=True):
+            here, there, end = start, start + estimates, start + estimates + instances
+            compared = silhouettes_may_overlap(poses[here:there, None], poses[None, there:end], model.diameter)
+            out[k] = vsd_pairs(depth[here:there], depth[there:end], measured[group.key], rays[group.key],
+                               model.diameter, compared, delta_mm=delta_mm)
+            start = end
     return out
+
+
+def _depth_images(views: SceneViews, keys: Iterable[tuple[int, int]]) -> Iterator[
+        tuple[tuple[int, int], NDArray[np.float32] | DatasetError]]:
+    def read(key: tuple[int, int]) -> tuple[tuple[int, int], NDArray[np.float32] | DatasetError]:
+        try:
+            return key, views.depth(key[1])
+        except DatasetError as error:
+            return key, error
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(read, keys)
+
+
+def _blocks(groups: Mapping[int, PoseGroup],
+            cameras: Mapping[tuple[int, int], PinholeCamera]) -> Iterator[dict[int, PoseGroup]]:
+    """Groups of one object and one image size, as many as _PIXELS_AT_ONCE allows."""
+    kinds: dict[tuple[int, int, int], dict[int, PoseGroup]] = {}
+    for k, group in groups.items():
+        camera = cameras[group.key]
+        kinds.setdefault((group.obj_id, camera.width, camera.height), {})[k] = group
+    for (_, width, height), mine in kinds.items():
+        block: dict[int, PoseGroup] = {}
+        poses = 0
+        for k, group in mine.items():
+            more = min(len(group.estimates), group.wanted) + len(group.instances)
+            if block and (poses + more) * width * height > _PIXELS_AT_ONCE:
+                yield block
+                block, poses = {}, 0
+            block[k] = group
+            poses += more
+        yield block
