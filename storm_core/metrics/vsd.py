@@ -95,7 +95,7 @@ def _boxes(depths: Iterable[NDArray[np.float32]]) -> list[_Box | None]:
     """(rows, columns) that hold everything drawn in each image (h, w); None for an empty one."""
     out: list[_Box | None] = []
     for depth in depths:
-        rows, columns = np.flatnonzero(depth.any(1)), np.flatnonzero(depth.any(0))
+        rows, columns = np.flatnonzero(depth.max(1)), np.flatnonzero(depth.max(0))
         out.append((slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None)
     return out
 
