@@ -1,6 +1,6 @@
 """Segmentation of one image by STORM's localizer: every wanted object, or every object there is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storm_core.bop.mask_results import MaskEstimate, run_lengths
@@ -12,6 +12,7 @@ from storm_core.evaluation.images import read_image
 from storm_core.evaluation.jobs import Job, Outcome, Query
 from storm_core.evaluation.stages import finders
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.types import Reason
 
 
 def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel], *, ask_all: bool) -> list[Job]:
@@ -33,10 +34,11 @@ def perform(job: Job) -> Outcome:
     records = []
     for query in job.queries:
         a = attempt(frame, image.key, query.name, stages.localizer, None)
+        sure = a.probability >= stages.config.som.accept
         records.append({
-            "scene_id": image.scene_id, "im_id": image.im_id, "object": query.name, "reason": a.reason,
-            "detail": a.detail, "probability": float(a.probability), "stage_ms": dict(a.stage_ms),
-            "found": a.found and a.probability >= stages.config.som.accept, "size": list(frame.depth.shape),
+            "scene_id": image.scene_id, "im_id": image.im_id, "object": query.name, "found": a.found and sure,
+            "reason": a.reason if sure or not a.found else Reason.UNCERTAIN.value, "detail": a.detail,
+            "probability": float(a.probability), "stage_ms": dict(a.stage_ms), "size": list(frame.depth.shape),
             "counts": None if a.mask is None else list(run_lengths(a.mask))})
     return {"records": records, "skipped": []}
 
@@ -50,8 +52,3 @@ def estimates_of(records: Sequence[Mapping[str, Any]]) -> list[MaskEstimate]:
     return [MaskEstimate(scene_id=r["scene_id"], im_id=r["im_id"], obj_id=int(r["object"]), score=r["probability"],
                          size=tuple(r["size"]), counts=tuple(r["counts"]), time_s=times[r["scene_id"], r["im_id"]])
             for r in records if r["counts"] is not None]
-
-
-def accepted(estimates: Iterable[MaskEstimate], least: float) -> list[MaskEstimate]:
-    """Those with at least the probability from which STORM says that it has found the object."""
-    return [e for e in estimates if e.score >= least]

@@ -18,8 +18,6 @@ from storm_core.metrics.mask_ap import MaskMatches, ap_bop, ap_storm, iou_mean, 
 
 Key = tuple[int, int]
 """(scene_id, im_id)."""
-SAME = 0.5
-"""Overlap from which a mask is taken to mean an instance that is too hidden to be asked for."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,13 +107,11 @@ def _judge(truth: MaskTruth, obj_id: int, found: list[MaskEstimate], accept: flo
             ious[:, column] = pairwise_iou(masks, mask[None])[:, 0]
     wanted = truth.targets.get(obj_id, 0)
     sure = [row for row, e in enumerate(found) if e.score >= accept]
-    asked = np.array([not truth.instances[k].visible < VISIBLE_SHARE for k in numbers], bool)
-    hidden = ious[:, ~asked].max(1, initial=0.0)
-    of_hidden = (hidden >= SAME) & (ious[:, asked].max(1, initial=0.0) < SAME)
+    hidden = np.array([truth.instances[k].visible < VISIBLE_SHARE for k in numbers], bool)
     return JudgedImage(
         key=truth.key, obj_id=obj_id, ious=_paired(ious[sure[:wanted]][:, :wanted], wanted), accepted=len(sure),
         annotated=bool(numbers),
-        matches=MaskMatches(scores=np.array([e.score for e in found])[~of_hidden], ious=ious[~of_hidden][:, asked]))
+        matches=MaskMatches(scores=np.array([e.score for e in found], float), ious=ious, ignored=hidden))
 
 
 def _paired(ious: NDArray[np.float64], wanted: int) -> tuple[float, ...]:

@@ -34,6 +34,8 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from storm_core.evaluation.system import VARIANTS, plan, variant_config
     from storm_core.evaluation.workers import do_jobs
     from storm_core.report.atomic import whole_file, whole_folder
@@ -51,21 +53,21 @@ def run(args: argparse.Namespace) -> int:
                                unit="scene")
     size = len(jobs[variants[0]])
     parts = {name: outcomes[k * size:(k + 1) * size] for k, name in enumerate(variants)}
+    counted = {"parts": len(outcomes), "parts_reused": reused}
     with whole_folder(setup.out) as folder:
-        others = {name: _write(folder / name, setup, name, jobs[name], parts[name], reused) for name in variants[1:]}
-        extra: dict[str, Any] = {}
-        results = _write(folder, setup, variants[0], jobs[variants[0]], parts[variants[0]], reused)
-        if others:
-            every = {variants[0]: results, **others}
-            extra["variants"] = {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()}
-            extra["differences"] = {name: _differences(folder, folder / name, setup.config.seed) for name in others}
-            results = results | extra
+        every = {name: _write(folder if name == variants[0] else folder / name, setup, name, jobs[name], parts[name],
+                              counted) for name in tqdm(variants, unit="report", disable=None)}
+        results = every[variants[0]]
+        if args.all_variants:
+            results = results | {
+                "variants": {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()},
+                "differences": {name: _differences(folder, folder / name, setup.config.seed) for name in variants[1:]}}
             (folder / "results.json").write_text(to_json(results))
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(to_json(results))
     print(table(results))
-    if others:
+    if args.all_variants:
         print("\n" + _variant_table(results))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcomes: list[dict[str, Any]],
-           reused: int) -> dict[str, Any]:
+           counted: Mapping[str, int]) -> dict[str, Any]:
     """All files of one variant; its results."""
     from storm_core.bop.dataset import object_ids
     from storm_core.evaluation.system import SceneSequence, outputs_of, variant_config
@@ -83,7 +85,8 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
     data, models = setup.dataset, setup.models
     config = variant_config(setup.config, variant)
     outputs = [output for outcome in outcomes for output in outputs_of(outcome, tuple(models))]
-    head = run_head(setup, outcomes, reused)
+    head = run_head(setup, outcomes, counted["parts_reused"])
+    head["workers"] |= counted  # of all variants: they are the jobs of one run
     sequence = SceneSequence(path=data.root, name=setup.out.name, sha256=data.sha256,
                              images=[image for job in jobs for image in job.images])
     # Ground truth is opened only now, when everything has been predicted.

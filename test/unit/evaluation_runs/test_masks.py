@@ -1,6 +1,7 @@
 """Masks of a dataset: run-length code, counting rules, and what is wrong with a result file."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,8 +139,6 @@ def test_a_mask_of_what_is_not_there_counts(data: Path, tmp_path: Path) -> None:
 
 
 def test_an_annotated_mask_that_is_damaged_fails_by_name(data: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = shutil.copytree(data, tmp_path / "data")
     file = copy / "test/000001/mask_visib/000002_000001.png"
     file.write_bytes(file.read_bytes()[:40])
@@ -172,3 +171,15 @@ def test_a_run_of_the_localizer(data: Path, tmp_path: Path, capsys: pytest.Captu
     # Its file scores the same when it comes as another system's, but for the masks that STORM itself did not accept.
     again = score(data, tmp_path, read_mask_results(out / "masks.json"), "--max-images", "2")
     assert again["masks"]["ap_bop"] == pytest.approx(results["masks"]["ap_bop"])
+
+
+def test_an_instance_that_is_almost_hidden_is_no_target_and_no_false_alarm(data: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(data, tmp_path / "data")
+    file = copy / "test/000001/scene_gt_info.json"
+    infos = json.loads(file.read_text())
+    infos["0"][0]["visib_fract"] = 0.05
+    file.write_text(json.dumps(infos))
+    for masks in (true_masks(data), true_masks(data)[1:]):
+        figures = score(copy, tmp_path, masks)["masks"]
+        assert figures["n"] == 2 * IMAGES - 1 and figures["false_accepts"] == 0
+        assert figures["ap_bop"] == pytest.approx(1.0) and figures["iou_mean"] == 1.0
