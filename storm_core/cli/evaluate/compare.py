@@ -9,7 +9,7 @@ from storm_core.errors import ConfigError
 
 
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = kinds.add_parser("compare", help="results folders against the first: better, worse or chance", description=(
+    parser = kinds.add_parser("compare", help="results folders against the first: better, worse, chance", description=(
         "Compare runs over the same recording with the first one. The intervals are of the difference of each figure, "
         "from a paired bootstrap over blocks of neighbouring frames."))
     parser.add_argument("runs", metavar="RUN", nargs="+",
