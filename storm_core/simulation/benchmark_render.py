@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from storm_core.bags.write import BagWriter
+from storm_core.errors import SetupError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.simulation.benchmark import Benchmark, BenchmarkObject, BenchmarkScene, save_benchmark
 from storm_core.simulation.dataset import DEPTH_SCALE, write_scene
@@ -74,6 +76,9 @@ def _rendered(output: Output, pool: Pool, plans: list[ScenePlan], workers: int) 
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise SetupError("a process that rendered a scene was killed, most likely for want of memory; use fewer "
+                             f"--workers than {workers}") from error
         finally:
             executor.shutdown(cancel_futures=True)
 

@@ -86,14 +86,18 @@ def eventful(orbit: Orbit, event: str, duration: float, rng: np.random.Generator
     def key(t: float, aim: Point = home, extra: float = 0.0, roll: float = 0.0) -> Key:
         return Key(t, orbit.eye(sweep * t / duration + extra, 0.04 * np.sin(2 * t)), aim, roll)
 
-    if event == "left_view":
+    def beside(share: float) -> Point:
         right = np.array([-np.sin(orbit.azimuth), np.cos(orbit.azimuth), 0.0])
-        x, y, z = np.array(home) + 1.1 * orbit.distance * right
-        away = (float(x), float(y), float(z))
+        x, y, z = np.array(home) + share * orbit.distance * right
+        return float(x), float(y), float(z)
+
+    if event == "left_view":
+        away = beside(1.1)
         keys = (key(0.0), key(start - swing), key(start, away), key(end, away), key(end + swing), key(duration))
     elif event == "shaken":
         beat = 0.05 * duration
-        swings = [key(start + beat * k, extra=(-1) ** k * 0.22, roll=(-1) ** k * 0.10) for k in range(1, 6)]
+        swings = [key(start + beat * k, beside(0.12 * (-1) ** k), 0.22 * (-1) ** k, 0.10 * (-1) ** k)
+                  for k in range(1, 6)]
         keys = (key(0.0), key(start), *swings, key(end + 0.05 * duration), key(duration))
     else:
         keys = tuple(key(float(t)) for t in np.linspace(0.0, duration, 5))

@@ -76,6 +76,10 @@ class Pool:
                                             recipe=recipe)
         return self._made[obj_id]
 
+    def seeds(self) -> set[int]:
+        """All seeds of its procedural objects."""
+        return {seed for _, recipe in self._recipes.values() for seed in (recipe.shape_seed, recipe.print_seed)}
+
     def look_alike(self, obj_id: int, role: str) -> int:
         """Id of the `same_shape` or `same_print` twin of a procedural target."""
         return obj_id + (1 if role == "same_shape" else 2)

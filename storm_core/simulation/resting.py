@@ -1,5 +1,7 @@
 """How an object can lie on a table: the faces of its convex hull that it does not tip over."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
@@ -10,6 +12,7 @@ _SAME_PLANE = 0.995
 """Cosine between the normals of hull faces that count as one support."""
 
 
+@lru_cache(maxsize=64)
 def resting_rotations(model: ObjectModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotations (N, 3, 3) that put a stable side down (-z), and how likely each is (N,), by the area of support.
 

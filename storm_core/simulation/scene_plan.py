@@ -8,7 +8,7 @@ import numpy as np
 from storm_core.simulation.object_pool import SPLITS, Pool
 from storm_core.simulation.strata import PRESENT, SUITES, Suite, Tags, cells
 
-NEIGHBOURS = 5
+NEIGHBOURS = 6
 """Other objects on the table beside the target, at most."""
 
 

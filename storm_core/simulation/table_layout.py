@@ -39,7 +39,7 @@ def height(model: ObjectModel, world_from_obj: NDArray[np.float64]) -> float:
 
 
 def arrange(models: Sequence[ObjectModel], rng: np.random.Generator, *, beside: int = 0, gap: float = 0.006,
-            spread: float = 0.05) -> list[NDArray[np.float64] | None]:
+            spread: float = 0.025) -> list[NDArray[np.float64] | None]:
     """world_from_obj of each object: the first in the middle, the others around it as near as they fit.
 
     Args:
