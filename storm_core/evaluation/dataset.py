@@ -7,6 +7,7 @@ from pathlib import Path
 
 from storm_core.bags.folder import scene_folders
 from storm_core.bags.recording import fingerprint
+from storm_core.bags.true_poses import VISIBLE_SHARE
 from storm_core.bop.dataset import Annotation, object_ids, read_annotations, read_targets
 from storm_core.errors import DatasetError
 from storm_core.evaluation.images import ImageFiles, scene_images
@@ -50,6 +51,15 @@ class Dataset:
         files = [Path(f) for i in self.images for f in (i.rgb, i.depth) if f]
         return fingerprint(self.root, files + [s / n for s in self.scenes.values()
                                                for n in ("scene_gt.json", "scene_camera.json")])
+
+    @property
+    def covers_every_annotation(self) -> bool:
+        """Every visible instance of the wanted objects in the evaluated images is a target."""
+        wanted = {obj_id for _, _, obj_id in self.targets}
+        annotated = [(*image.key, a.obj_id) for image in self.images
+                     for a in self.annotations[image.scene_id].get(image.im_id, ())
+                     if a.obj_id in wanted and not a.visible < VISIBLE_SHARE]
+        return sorted(annotated) == sorted(self.targets)
 
     @cached_property
     def wanted(self) -> Mapping[tuple[int, int], Mapping[int, int]]:

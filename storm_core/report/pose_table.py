@@ -57,14 +57,13 @@ def find_targets(annotations: Annotations, listed: Sequence[Target]) -> list[Tar
     return targets
 
 
-def pose_figures(annotations: Annotations, targets: Sequence[Target], predictions: Sequence[PoseEstimate],
-                 models: Mapping[str, ObjectModel]) -> dict[str, dict[str, Any]]:
-    """{object id as text: figures over its targets}. Models are named by their BOP id."""
+def judge_poses(annotations: Annotations, targets: Sequence[Target], predictions: Sequence[PoseEstimate],
+                models: Mapping[str, ObjectModel]) -> dict[int, JudgedTargets]:
+    """{object id: its targets}, without looking at images. Models are named by their BOP id."""
     known = {int(name): EvalModel.of(model) for name, model in models.items()}
     groups = [g for g in group_poses(annotations, targets, predictions) if g.obj_id in known]
     errors, _ = measure_scene(groups, known, None, ("mssd",))
-    return {name: object_figures(judge_targets([e for e in errors if e.group.obj_id == int(name)], known[int(name)]),
-                                 known[int(name)].diameter) for name in models}
+    return {i: judge_targets([e for e in errors if e.group.obj_id == i], model) for i, model in known.items()}
 
 
 def judge_targets(errors: Sequence[PoseErrors], model: EvalModel) -> JudgedTargets:

@@ -135,15 +135,39 @@ def add_pose_figures(results: dict[str, Any], setup: Setup, estimates: "Sequence
     data = setup.dataset
     metrics, results["left_out"] = usable_metrics(data.scenes.values())
     folder = data.models.with_name("models_eval")
+    models = load_eval_models(folder if folder.is_dir() else data.models, [int(n) for n in data.names],
+                              setup.config.mesh_unit)
     figures, judged = evaluate_poses(PoseTask(
         scenes=data.scenes, annotations=data.annotations, targets=data.targets, images=(), metrics=metrics,
-        models=load_eval_models(folder if folder.is_dir() else data.models, [int(n) for n in data.names],
-                                setup.config.mesh_unit),
-        delta_mm=DELTAS_MM.get(data.models.parent.name, DELTA_MM)), estimates)
+        models=models, delta_mm=DELTAS_MM.get(data.models.parent.name, DELTA_MM)), estimates)
+    if not data.covers_every_annotation:
+        # Detection AP is about everything that an image shows; it would count what was never searched.
+        results["left_out"]["bop24"] = "only the listed targets were searched; use --all-annotations"
+        for of_one in (figures, *figures["objects"].values()):
+            of_one["bop24"] = dict.fromkeys(of_one["bop24"])
     known = {(s["scene_id"], s["im_id"]) for s in results["skipped"]}
     skipped = results["skipped"] + [s for s in figures["skipped"] if (s["scene_id"], s["im_id"]) not in known]
     results |= figures | {"skipped": skipped}
+    results |= strata_of(data.root, judged, {i: model.diameter for i, model in models.items()})
     return judged
+
+
+def strata_of(root: Path, judged: "Mapping[int, JudgedTargets]", diameters_m: Mapping[int, float]) -> dict[str, Any]:
+    """{"strata": figures by stratum} for a dataset of `storm simulate benchmark`, {} for others."""
+    from storm_core.evaluation.strata import find_benchmark, stratum_figures
+
+    benchmark = find_benchmark(root)
+    return {} if benchmark is None else {"strata": stratum_figures(benchmark, judged, diameters_m)}
+
+
+def stratum_table(results: Mapping[str, Any]) -> str:
+    """Figures by stratum, empty without strata."""
+    if "strata" not in results:
+        return ""
+    rows = [("stratum", "scenes", "right", "wrong", "found")]
+    rows += [(stratum, str(f["right"]["scenes"]), *(_cell(f[key]["mean"]) for key in ("right", "wrong", "found")))
+             for stratum, f in results["strata"].items()]
+    return f"\n{aligned(rows)}\n"
 
 
 def pose_table(results: Mapping[str, Any]) -> str:

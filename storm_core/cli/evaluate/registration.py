@@ -10,6 +10,7 @@ from storm_core.cli.evaluate.dataset_run import (
     prepare,
     run_head,
     say_what_is_special,
+    stratum_table,
 )
 from storm_core.cli.limits import within_limits
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if "total" in results["stages_ms"]:
         print("  ".join(f"{stage} p50 {q['p50']:.0f} ms p95 {q['p95']:.0f} ms"
                         for stage, q in results["stages_ms"].items()))
+    print(stratum_table(results), end="")
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}\nposes  {setup.out / 'poses.csv'}")
     return within_limits(args, results)

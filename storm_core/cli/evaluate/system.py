@@ -4,7 +4,16 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.evaluate.dataset_run import Setup, add_run_options, aligned, prepare, run_head, say_what_is_special
+from storm_core.cli.evaluate.dataset_run import (
+    Setup,
+    add_run_options,
+    aligned,
+    prepare,
+    run_head,
+    say_what_is_special,
+    strata_of,
+    stratum_table,
+)
 from storm_core.cli.limits import within_limits
 from storm_core.cli.run_table import table
 from storm_core.errors import ConfigError
@@ -69,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     if args.all_variants:
         print("\n" + _variant_table(results))
+    print(stratum_table(results), end="")
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
     return within_limits(args, results)
@@ -79,7 +89,7 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
     """All files of one variant; its results."""
     from storm_core.bop.dataset import object_ids
     from storm_core.evaluation.system import SceneSequence, outputs_of, variant_config
-    from storm_core.report.pose_table import pose_figures
+    from storm_core.report.pose_table import judge_poses, object_figures
     from storm_core.report.run import load_run_truth, pose_estimates, write_run
 
     data, models = setup.dataset, setup.models
@@ -93,7 +103,11 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
     truth = load_run_truth(sequence, config, models)
     estimates = pose_estimates(sequence.ids, outputs, object_ids(data.models, models))
     extra = {key: head[key] for key in ("targets", "images_left_out", "skipped", "workers")}
-    extra |= {"variant": variant, "at_targets": pose_figures(data.annotations, data.targets, estimates, models)}
+    judged = judge_poses(data.annotations, data.targets, estimates, models)
+    diameters = {int(name): model.diameter for name, model in models.items()}
+    extra |= {"variant": variant,
+              "at_targets": {str(i): object_figures(targets, diameters[i]) for i, targets in judged.items()},
+              **strata_of(data.root, judged, diameters)}
     folder.mkdir(exist_ok=True)
     return write_run(folder, command="evaluate system", config=config, models=models, recording=sequence,
                      outputs=outputs, truth=truth, extra=extra, video=False)

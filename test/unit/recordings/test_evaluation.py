@@ -17,7 +17,7 @@ from storm_core.report.evaluate import evaluate, object_errors, object_items
 from storm_core.report.html import html_report
 from storm_core.report.jsonl import read_jsonl, write_jsonl
 from storm_core.report.overlay import TRUSTED, OverlayPainter, contact_sheet
-from storm_core.report.pose_table import find_targets, pose_figures
+from storm_core.report.pose_table import find_targets, judge_poses, object_figures
 from storm_core.report.results import results_head, stage_times, to_json, write_json
 from storm_core.report.video import VideoWriter, key_frames
 from storm_core.types import Evidence, ObjectOutput, Reason, StepOutput, Transition
@@ -186,7 +186,8 @@ def test_pose_table_counts_every_target() -> None:
         return PoseEstimate(scene_id=1, im_id=2, obj_id=3, score=score, cam_from_obj=p)
 
     def recalled(*estimates: PoseEstimate) -> float:
-        return pose_figures(annotations, targets, estimates, model)["3"]["add_01d"]
+        judged = judge_poses(annotations, targets, estimates, model)[3]
+        return object_figures(judged, model["3"].diameter)["add_01d"]
 
     assert recalled() == 0.0
     assert recalled(estimate(POSE, 0.9)) == 0.5
