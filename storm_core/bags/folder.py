@@ -1,6 +1,6 @@
 """Recordings made of image files: BOP scenes (one or several) and plain folders with rgb/, depth/ and camera.json."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +55,10 @@ class ImageRecording:
         for scene_id in {i.scene_id for i in images}:
             _read(next(i for i in images if i.scene_id == scene_id))
 
-    def frames(self) -> Iterator[Frame]:
-        for image in self._images:
-            yield _read(image)
+    def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
+        for k, image in enumerate(self._images):
+            if only is None or k in only:
+                yield _read(image)
 
     def __len__(self) -> int:
         return len(self._images)

@@ -4,7 +4,7 @@ Ground truth is never read here; see `storm_core.bags.truth`.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -34,8 +34,12 @@ class Recording(Protocol):
     stamps_ns: tuple[int, ...]
     sha256: str
 
-    def frames(self) -> Iterator[Frame]:
-        """Read the frames one by one; may be called again to start over."""
+    def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
+        """Read the frames one by one; may be called again to start over.
+
+        Args:
+          only: indices of the frames that are wanted, in their order; None = all. The others are not decoded.
+        """
         ...
 
     def __len__(self) -> int: ...

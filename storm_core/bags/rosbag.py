@@ -2,7 +2,7 @@
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ class BagRecording:
         self.stamps_ns = tuple(stamps[self.image_topic][i] for i, _ in self._pairs)
         self.ids = tuple((0, k) for k in range(len(self._pairs)))
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
+        last = len(self._pairs) - 1 if only is None else max(only, default=-1)
         # Messages arrive in recording order, so one half of a pair may wait some messages for the other half.
         color_of, depth_of = {i: k for k, (i, _) in enumerate(self._pairs)}, {j: k for k, (_, j) in
                                                                              enumerate(self._pairs)}
@@ -88,8 +89,12 @@ class BagRecording:
                 if k is not None:
                     waiting.setdefault(k, {})[topic] = message
                 while len(waiting.get(due, ())) == 2:
-                    yield self._frame(due, waiting.pop(due))
+                    pair = waiting.pop(due)
+                    if only is None or due in only:
+                        yield self._frame(due, pair)
                     due += 1
+                if due > last:
+                    return
 
     def __len__(self) -> int:
         return len(self._pairs)

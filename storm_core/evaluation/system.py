@@ -1,7 +1,7 @@
 """STORM over a whole scene as a sequence: search, track, watch, recover."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,12 @@ class SceneSequence:
     def stamps_ns(self) -> tuple[int, ...]:
         return tuple(image.stamp_ns for image in self.images)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
         """The frames; a black one, with the last known camera, stands for an image that cannot be read."""
         camera = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
-        for image in self.images:
+        for k, image in enumerate(self.images):
+            if only is not None and k not in only:
+                continue
             try:
                 frame = read_image(image)
             except DatasetError:

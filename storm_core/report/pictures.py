@@ -1,8 +1,8 @@
 """The pictures of a run: every frame for the video, and the few that the report shows. Frames are decoded once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ Image = NDArray[np.uint8]
 KEY_FRAMES = 9
 SHOWN = 12
 """Pictures in the report."""
+LONGEST_VIDEO = 1800
+"""Frames of a video; a longer run is shown at its own pace with every second, third, ... frame."""
 
 
 class Picture(NamedTuple):
@@ -40,7 +42,7 @@ def run_pictures(folder: Path, models: Mapping[str, ObjectModel], recording: Rec
                  rate_hz: float) -> list[Picture]:
     """Pictures of the worst frames; with `video` also overlay.mp4, overlay.gif and overlay.png (key frames) in folder.
 
-    Without `video` only the frames that are shown are painted, and none after the last of them is read.
+    Without `video` only the frames that are shown are read and painted.
     """
     worst = {w.index: w for w in worst_frames(errors, outputs, SHOWN)}
     keys = key_frames([bool(o.transitions) for o in outputs], KEY_FRAMES) if video else []
@@ -48,16 +50,17 @@ def run_pictures(folder: Path, models: Mapping[str, ObjectModel], recording: Rec
     shown: dict[int, Picture] = {}
     sheet: list[Image] = []
     writer: AbstractContextManager[VideoWriter | None] = nullcontext()
+    filmed = range(0, len(outputs), max(1, -(-len(outputs) // LONGEST_VIDEO))) if video else range(0)
     if video:
-        writer = VideoWriter(folder / "overlay.mp4", rate_hz=rate_hz, gif=folder / "overlay.gif", frames=len(outputs))
+        writer = VideoWriter(folder / "overlay.mp4", rate_hz=rate_hz / filmed.step, gif=folder / "overlay.gif",
+                             frames=len(filmed))
     with writer as film:
-        for k, frame in _read(recording, len(outputs) if video else max(worst, default=-1) + 1):
-            if film is None and k not in worst:
-                continue
+        for k, frame in _read(recording, sorted({*filmed, *keys, *worst})):
             caption = _caption(recording, k)
-            if film is not None:
+            if k in filmed or k in keys:
                 image = painter.paint(frame.rgb, frame.camera, outputs[k].objects, caption)
-                film.add(image)
+                if film is not None and k in filmed:
+                    film.add(image)
                 if k in keys:
                     sheet.append(image)
             if k in worst:
@@ -70,11 +73,18 @@ def run_pictures(folder: Path, models: Mapping[str, ObjectModel], recording: Rec
     return [shown[k] for k in worst if k in shown]
 
 
-def _read(recording: Recording, count: int) -> Iterator[tuple[int, Frame]]:
-    with tqdm(total=count, unit="frame", disable=None, desc="pictures") as bar:
-        for k, frame in enumerate(islice(recording.frames(), count)):
-            yield k, frame
-            bar.update()
+def _read(recording: Recording, only: Sequence[int]) -> Iterator[tuple[int, Frame]]:
+    frames = _ahead(recording.frames(only))
+    yield from zip(only, tqdm(frames, total=len(only), unit="frame", disable=None, desc="pictures"), strict=True)
+
+
+def _ahead(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The same frames; another thread decodes the next one while one is painted."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, frames, None)
+            yield frame
 
 
 def _caption(recording: Recording, k: int) -> str:

@@ -19,7 +19,8 @@ from storm_core.report.pose_measure import METRICS, Faults, PoseErrors, measure_
 from storm_core.report.pose_table import JudgedTargets, judge_targets, object_figures
 
 _IMAGES_AT_ONCE = 50
-_MEANS = ("add_auc", "adds_auc", "add_auc_01d", "adds_auc_01d", "ar_storm", "add_01d", "adds_01d")
+_MEANS = ("add_auc", "adds_auc", "add_auc_01d", "adds_auc_01d", "ar_storm", "add_01d", "adds_01d",
+          "mssd_01d")
 _COLUMNS = ("scene_id", "im_id", "obj_id", "found", "score", "add_mm", "adds_mm", "mssd_mm", "mspd_px", "proj_px",
             "vsd")
 

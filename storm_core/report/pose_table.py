@@ -111,6 +111,7 @@ def object_figures(judged: JudgedTargets, diameter: float) -> dict[str, Any]:
         "add_auc": auc(judged.add_m), "adds_auc": auc(judged.adds_m),
         "add_auc_01d": add_share, "adds_auc_01d": adds_share, "ar_storm": (add_share + adds_share) / 2,
         "add_01d": recall(judged.add_m, limit), "adds_01d": recall(judged.adds_m, limit),
+        "mssd_01d": recall(judged.mssd_m, limit),
         "mssd_mm": quantiles(_MM_PER_M * judged.mssd_m, p50=0.5, p90=0.9, p99=0.99)}
     if not np.isnan(judged.proj_px).any():
         figures["proj_px"] = quantiles(judged.proj_px, p50=0.5, p90=0.9, p99=0.99)

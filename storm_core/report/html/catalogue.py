@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("adds_auc_01d", "ADD-S AUC to 0.1 d", "ratio", "", "area up to a tenth of the object's diameter"),
         Entry("ar_storm", "STORM's AR", "ratio", "", "mean of the two areas up to 0.1 diameter; not BOP's AR"),
         Entry("add_or_adds_01d", "Right poses", "share", "", "ADD, for symmetric objects ADD-S, below 0.1 diameter"),
+        Entry("mssd_01d", "MSSD below 0.1 d", "share", "", "fair to symmetric objects; a missing pose fails"),
         Entry("add_01d", "ADD below 0.1 d", "share", "", "share of frames or targets; a missing pose fails"),
         Entry("adds_01d", "ADD-S below 0.1 d", "share", "", "share of frames or targets; a missing pose fails"),
         Entry("mssd_mm.p50", "MSSD, median", "number", "mm", "largest surface error in the nearest symmetric pose"),

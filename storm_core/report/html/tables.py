@@ -41,6 +41,19 @@ def figure_tables(results: Mapping[str, Any]) -> str:
     return f'{note}<div class="{kind}">{"".join(parts)}</div>'
 
 
+def stratum_table(results: Mapping[str, Any]) -> str:
+    """Figures by stratum of difficulty; empty for datasets that declare none."""
+    strata = results.get("strata")
+    if not strata:
+        return ""
+    rows = [[markup.escape(stratum), markup.number(f["right"]["scenes"], "count"),
+             *(markup.number(f[key]["mean"], "share") for key in ("right", "wrong", "found"))]
+            for stratum, f in strata.items()]
+    note = ('<p class="small">Means over scenes. Right: MSSD below 0.1 diameter. Wrong: a pose with more than 0.2. '
+            "Found: any pose.</p>")
+    return note + markup.table(("stratum", "scenes", "right", "wrong", "found"), rows, "figures")
+
+
 def time_table(results: Mapping[str, Any]) -> str:
     """Latency of the run and the time of each stage."""
     run = {key: results[key] for key in ("latency",) if isinstance(results.get(key), Mapping)}

@@ -26,7 +26,7 @@ def verdict_lines(results: Mapping[str, Any], errors: Mapping[str, Any]) -> list
             lines.append(("none", f"{name}: nothing to judge it by."))
         elif "trusted_share" in figures:
             lines.append(_tracked(name, figures, errors.get(name)))
-        elif "add_01d" in figures:
+        elif "mssd_01d" in figures:
             lines.append(_single(name, figures))
     masks = results.get("masks")
     if isinstance(masks, Mapping) and masks.get("iou_mean") is not None:
@@ -95,10 +95,10 @@ def _wrong(share: float | None, errors: ObjectErrors | None) -> str:
 
 
 def _single(name: str, figures: Mapping[str, Any]) -> tuple[str, str]:
-    right = figures.get("add_or_adds_01d", figures["add_01d"])
+    right = figures["mssd_01d"]
     of = figures.get("targets", figures.get("images"))
     count = f" of {of} targets" if of is not None else ""
-    parts = [f"{markup.number(right, 'share')}{count} within 0.1 diameter"]
+    parts = [f"{markup.number(right, 'share')}{count} right (MSSD below 0.1 diameter)"]
     if of is not None and figures.get("predicted", of) < of:
         parts.append(f"{of - figures['predicted']} without an estimate")
     parts.append(f"ADD AUC {figures['add_auc']:.3f}, ADD-S AUC {figures['adds_auc']:.3f}")

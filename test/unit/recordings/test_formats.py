@@ -37,6 +37,9 @@ def test_frames_topics_and_tf(tmp_path: Path, container: str) -> None:
     for read, wrote in zip(recording.frames(), frames(), strict=True):
         assert np.array_equal(read.rgb, wrote.rgb) and np.allclose(read.depth, wrote.depth, atol=1e-6)
         assert (read.stamp_ns, read.frame_id) == (wrote.stamp_ns, "cam")
+    chosen = [1, len(recording) - 1]
+    assert [f.stamp_ns for f in recording.frames(chosen)] == [recording.stamps_ns[k] for k in chosen]
+    assert not list(recording.frames([]))
     of_topic, of_tf = load_truth(recording, {}, ["cube"]), load_truth(
         recording, {}, ["cube"], TruthOptions(tf={"cube": ("", "cube")}))
     for truth in (of_topic, of_tf):

@@ -135,13 +135,16 @@ def targets(add_m: list[float]) -> JudgedTargets:
 
 def test_evaluations_of_single_pictures_have_no_time_series() -> None:
     figures = {"targets": 4, "predicted": 3, "add_auc": 0.7, "adds_auc": 0.75, "add_01d": 0.75, "adds_01d": 0.75,
-               "bop19": {"ar": 0.61}}
+               "mssd_01d": 0.75, "bop19": {"ar": 0.61}}
     head = {k: RESULTS[k] for k in ("command", "version", "input", "machine", "seed")}
     results = head | {"objects": {"7": figures}, "bop19": {"ar": 0.61}, "refusals": {"no_depth": 1}, "stages_ms": {},
-                      "skipped": [{"scene_id": 1, "im_id": 3, "reason": "cannot be decoded"}]}
+                      "skipped": [{"scene_id": 1, "im_id": 3, "reason": "cannot be decoded"}],
+                      "strata": {"occlusion=40": {key: {"mean": mean, "scenes": 3, "missing": 0} for key, mean in
+                                                  (("right", 0.5), ("wrong", 0.125), ("found", None))}}}
     page = Tags(html_report(results, errors={"7": targets([0.001, 0.002, 0.003, float("inf")])},
                             pictures=[("wrong", IMAGE)])).text
-    assert "7: 75 % of 4 targets within 0.1 diameter, 1 without an estimate" in page
+    assert "occlusion=40" in page and "12.5 %" in page
+    assert "7: 75 % of 4 targets right (MSSD below 0.1 diameter), 1 without an estimate" in page
     assert "BOP19 AR over all objects: 0.610" in page and "The 4 worst of 4 targets" in page and "1/3\n∞" in page
     assert "scene 1, image 3: cannot be decoded" in page and "no depth\n1" in page and "Pictures\n" in page
     assert "Targets\n" in page and "State changes" not in page and "over time" not in page
