@@ -39,6 +39,7 @@ class Run(NamedTuple):
 # The environment of these tests takes the place of .venv, and is not set up again.
 MAKE = f"make -C {ROOT} VENV={sys.prefix} -o {sys.prefix}/.ready"
 SIMULATE = "storm simulate demo"
+BENCHMARK = "storm simulate benchmark --suite registration"
 SHORT = (r"$", " --max-frames 5 --no-video --set score_model.enable=false")
 ALL_ACTIVE = "(?s)" + "".join(rf"(?=.*\b{node}\S*: active)" for node in (
     "som_node", "pose_node", "score_node", "tom_node", "supervisor_node", "viz_node"))
@@ -64,8 +65,8 @@ HOW: tuple[tuple[str, Run], ...] = (
                                                                            change=((r"$", " --max-images 2"),))),
     (r"storm simulate benchmark .*suite$", Run(change=((r"$", " --count 2 --small"),))),
     (r"storm simulate benchmark", Run(change=((r"--count 20", "--count 2 --small"),))),
-    (r"storm evaluate registration --bop-dir suite", Run(after=("storm simulate benchmark --suite registration --out",))),
-    (r"storm evaluate registration --bop-dir benchmark", Run(after=("storm simulate benchmark",))),
+    (r"storm evaluate registration --bop-dir suite", Run(after=(f"{BENCHMARK} --out",))),
+    (r"storm evaluate registration --bop-dir benchmark", Run(after=(f"{BENCHMARK} --count",))),
     (r"storm (segment|register) recording", Run(after=(SIMULATE,))),
     (r"storm refine recording", Run(change=((r"$", " --set score_model.steps=2 --set score_model.particles=8"),),
                                     after=(SIMULATE,))),
