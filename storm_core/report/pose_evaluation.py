@@ -12,11 +12,13 @@ from storm_core.bop.models import EvalModel
 from storm_core.bop.results import PoseEstimate, time_per_image_s
 from storm_core.bop.views import SceneViews
 from storm_core.errors import DatasetError
+from storm_core.metrics.bootstrap import LEVEL, RESAMPLES
 from storm_core.metrics.vsd import DELTA_MM
 from storm_core.report.bop_scores import bop19, bop24, mean_over_objects
 from storm_core.report.pose_groups import Annotations, PoseGroup, Target, group_poses
 from storm_core.report.pose_measure import METRICS, Faults, PoseErrors, measure_scene
 from storm_core.report.pose_table import JudgedTargets, judge_targets, object_figures
+from storm_core.report.target_intervals import target_intervals
 
 _IMAGES_AT_ONCE = 50
 _MEANS = ("add_auc", "adds_auc", "add_auc_01d", "adds_auc_01d", "ar_storm", "add_01d", "adds_01d",
@@ -32,7 +34,7 @@ class PoseTask:
     Attributes:
       scenes: folder of each scene. targets: one per instance to be found.
       images: (scene_id, im_id) that detection is scored on, () = those of the targets.
-      metrics: of METRICS. delta_mm: tolerance of VSD's visibility [mm].
+      metrics: of METRICS. delta_mm: tolerance of VSD's visibility [mm]. seed: of the confidence intervals.
     """
 
     scenes: Mapping[int, Path]
@@ -42,6 +44,7 @@ class PoseTask:
     models: Mapping[int, EvalModel]
     metrics: Collection[str] = METRICS
     delta_mm: float = DELTA_MM
+    seed: int = 0
 
 
 def usable_metrics(scenes: Iterable[Path], wanted: Collection[str] = ()) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -86,12 +89,15 @@ def evaluate_poses(task: PoseTask, predictions: Sequence[PoseEstimate]) -> tuple
             continue
         judged[obj_id] = judge_targets(mine, model)
         objects[str(obj_id)] = object_figures(judged[obj_id], model.diameter) | {
-            "bop19": bop19(mine, task.models, task.metrics), "bop24": detection[obj_id]}
+            "bop19": bop19(mine, task.models, task.metrics), "bop24": detection[obj_id],
+            "ci95": target_intervals(judged[obj_id], model.diameter, task.seed)}
     return {
         "targets": len(task.targets), "objects": objects,
         "mean": {key: float(np.mean([o[key] for o in objects.values()])) for key in _MEANS},
         "bop19": bop19(errors, task.models, task.metrics), "bop24": mean_over_objects(detection),
         "time_per_image_s": time_per_image_s(predictions),
+        "bootstrap": {"method": "circular blocks of images, as long as the square root of their number",
+                      "level": LEVEL, "resamples": RESAMPLES, "seed": task.seed},
         "skipped": [{"scene_id": s, "im_id": i, "reason": reason} for (s, i), reason in sorted(faults.items())],
     }, judged
 

@@ -139,7 +139,8 @@ def add_pose_figures(results: dict[str, Any], setup: Setup, estimates: "Sequence
                               setup.config.mesh_unit)
     figures, judged = evaluate_poses(PoseTask(
         scenes=data.scenes, annotations=data.annotations, targets=data.targets, images=(), metrics=metrics,
-        models=models, delta_mm=DELTAS_MM.get(data.models.parent.name, DELTA_MM)), estimates)
+        models=models, delta_mm=DELTAS_MM.get(data.models.parent.name, DELTA_MM),
+        seed=setup.config.seed), estimates)
     if not data.covers_every_annotation:
         # Detection AP is about everything that an image shows; it would count what was never searched.
         results["left_out"]["bop24"] = "only the listed targets were searched; use --all-annotations"

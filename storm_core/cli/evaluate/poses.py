@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     task = PoseTask(
         scenes=scenes, annotations=annotations, targets=targets, images=images, metrics=metrics,
         models=load_eval_models(models_of, wanted, config.mesh_unit),
-        delta_mm=args.vsd_delta or DELTAS_MM.get(root.resolve().name, DELTA_MM))
+        delta_mm=args.vsd_delta or DELTAS_MM.get(root.resolve().name, DELTA_MM), seed=config.seed)
     results = results_head("evaluate poses", __version__, path=split, frames=len({t[:2] for t in targets}),
                            sha256=fingerprint(split, [s / "scene_gt.json" for s in scenes.values()]), seed=config.seed)
     figures, judged = evaluate_poses(task, predictions)
