@@ -14,6 +14,8 @@ from storm_core.report.frame_table import FrameTable, read_frame_table
 from storm_core.report.main_figures import MAIN_FIGURES, FrameRows, MainFigure, figure_samples, figure_value
 
 ALL = "all objects"
+ROUNDING = 1e-5
+"""Files of poses are rounded; a smaller difference of any figure is that of the files."""
 BETTER, WORSE, SAME, UNKNOWN = "better", "worse", "not distinguishable", "not measured"
 
 
@@ -123,6 +125,6 @@ def _verdict(figure: MainFigure, a: float, b: float, low: float, high: float) ->
         return UNKNOWN
     if np.isnan(low):  # a median without poses in most frames: inf loses against any number, and equals itself
         return SAME if a == b or np.isfinite(a) == np.isfinite(b) else (BETTER if (b > a) == figure.higher else WORSE)
-    if low <= 0 <= high:
+    if low <= 0 <= high or abs(b - a) < ROUNDING:
         return SAME
     return BETTER if (low > 0) == figure.higher else WORSE

@@ -126,6 +126,8 @@ def test_pairing_sees_small_steady_differences() -> None:
     b = replace(a, table=replace(a.table, rows={"box": replace(a.table.rows["box"], add_m=hard + 4e-4)}))
     assert verdicts(a, b)["add_auc"] == WORSE
     assert verdicts(a, replace(b, sha256="other"), different_inputs=True)["add_auc"] == SAME
+    rounded = replace(a, table=replace(a.table, rows={"box": replace(a.table.rows["box"], add_m=hard + 1e-8)}))
+    assert verdicts(a, rounded)["add_auc"] == SAME, "the rounding of a file is no difference"
 
 
 def test_false_alarms_are_rare() -> None:
