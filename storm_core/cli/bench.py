@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import add_json, add_seed
+from storm_core.cli.columns import aligned
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.errors import ConfigError
 
@@ -77,8 +78,5 @@ def _table(bench: dict[str, dict[str, Any]], count: int) -> str:
     for name, b in bench.items():
         difference = f"{b['max_difference']:.1e} {_UNITS[name]}".rstrip() if "max_difference" in b else ""
         rows.append((name, f"{b['ours_ms']:.1f}", f"{b['reference_ms']:.1f}", f"{b['ratio']:.1f}", difference))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True)))
-             for r in rows]
-    return "\n".join([*lines, "", f"{count} estimates at 640x480; evaluation = {' + '.join(_EVALUATION)}; renderings "
-                      "by STORM's rasteriser on both sides"])
+    return (f"{aligned(rows)}\n\n{count} estimates at 640x480; evaluation = {' + '.join(_EVALUATION)}; renderings by "
+            "STORM's rasteriser on both sides")

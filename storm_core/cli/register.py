@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import config_from, require_models
+from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 
 
@@ -91,8 +92,7 @@ def table(results: dict[str, Any]) -> str:
         rows.append((f"{a['scene_id']}/{a['im_id']}", a["object"], "yes" if a["found"] else "no",
                      f"{a['probability']:.2f}", _mm(a["add_mm"]), _mm(a["adds_mm"]), a["verdict"],
                      f"{a['stage_ms']['total']:.0f}", " ".join(t for t in (a["reason"], a["detail"]) if t)))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]) - 1)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[-1]]).rstrip() for r in rows]
+    lines = [aligned(rows, left=range(len(rows[0])))]
     if results["truth"] is not None:
         s = results["summary"]
         lines.append(f"annotated: {s['correct']} right, {s['wrong']} wrong, {s['missed']} missed; "

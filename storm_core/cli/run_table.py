@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from storm_core.cli.columns import aligned, cell
+
 _KNOWN = {"trusted_share": "trusted", "add_auc": "ADD AUC", "adds_auc": "ADD-S AUC", "add_01d": "ADD<0.1d",
           "coverage": "coverage", "confidently_wrong": "wrong", "first_pose_s": "first [s]", "recoveries": "recovered"}
 _UNKNOWN = {"trusted_share": "trusted", "self_consistency.interruptions": "interrupted",
@@ -24,13 +26,11 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def _columns(keys: Mapping[str, str], objects: Mapping[str, Any]) -> list[str]:
-    rows = [[name, *(_cell(_find(figures, key)) for key in keys)] for name, figures in objects.items()]
+    rows = [[name, *(cell(_find(figures, key)) for key in keys)] for name, figures in objects.items()]
     columns = list(zip(["object", *keys.values()], *rows, strict=True))
     # Nobody asks for the spread in a world unless one was named.
     columns = [c for c in columns if not (c[0].startswith("spread") and set(c[1:]) == {"-"})]
-    widths = [max(map(len, c)) for c in columns]
-    return ["  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in
-                      enumerate(zip(row, widths, strict=True))) for row in zip(*columns, strict=True)]
+    return [aligned(list(zip(*columns, strict=True)))]
 
 
 def _times(results: Mapping[str, Any]) -> list[str]:
@@ -56,9 +56,3 @@ def _find(figures: Mapping[str, Any], key: str) -> Any:
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import config_from, require_models
+from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 
 
@@ -74,8 +75,7 @@ def table(results: dict[str, Any]) -> str:
         rows.append((f"{a['scene_id']}/{a['im_id']}", a["object"], "yes" if a["found"] else "no",
                      f"{a['probability']:.2f}", "-" if a["iou"] is None else f"{a['iou']:.3f}",
                      f"{a['stage_ms']['localize']:.0f}", " ".join(t for t in (a["reason"], a["detail"]) if t)))
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]) - 1)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[-1]]).rstrip() for r in rows]
+    lines = [aligned(rows, left=range(len(rows[0])))]
     if results["masks"]["n"]:
         lines.append(f"mean IoU {results['masks']['iou_mean']:.3f} over {results['masks']['n']} annotated objects "
                      "(0 where nothing was found)")

@@ -112,7 +112,7 @@ def ours(samples: list[Sample]) -> dict[str, Run]:
         # As for a dataset just opened: the convex hull is part of the work.
         model = EvalModel(points=sample.model.points, faces=sample.model.faces, diameter=sample.model.diameter,
                           symmetries=sample.model.symmetries)
-        return mssd_pairs(sample.estimates, sample.truths, model.extremes, model.symmetries) * MM_PER_M
+        return mssd_pairs(sample.estimates, sample.truths, model.extremes, model.symmetries)[0] * MM_PER_M
 
     def mspd(sample: Sample) -> Array:
         return mspd_pairs(sample.estimates, sample.truths, sample.model.points, sample.model.symmetries,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.pose import angle_between, inverse
-from storm_core.metrics.pose_error_batch import extreme_points, mssd_batch
+from storm_core.metrics.pose_error_batch import extreme_points
+from storm_core.metrics.symmetric_error import mssd_pairs
 
 Array = NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def jumps(estimates: Array, truths: Array, points: Array, symmetries: Array, dia
     expected, after = _expected(estimates, truths)
     if not len(after):
         return 0
-    moved, _ = mssd_batch(after, expected, extreme_points(points), symmetries)
+    moved, _ = mssd_pairs(after, expected, extreme_points(points), symmetries)
     return int((moved > JUMP_SHARE * diameter).sum())
 
 

@@ -49,22 +49,6 @@ def adds_batch(estimates: Array, truths: Array, points: Array, tree: Any, *, wor
     return out
 
 
-def mssd_batch(estimates: Array, truths: Array, extremes: Array,
-               symmetries: Array) -> tuple[Array, NDArray[np.int64]]:
-    """MSSD of each pair of poses (N,) [m], and the index (N,) of the symmetry it is reached with.
-
-    Args:
-      extremes: `extreme_points` of the model. symmetries: (S, 4, 4).
-    """
-    out, which = np.empty(len(estimates)), np.empty(len(estimates), np.int64)
-    for part in _parts(len(estimates), len(extremes) * len(symmetries)):
-        equivalent = truths[part, None] @ symmetries
-        largest = _distances(estimates[part, None] - equivalent, extremes).max(-1)
-        which[part] = largest.argmin(1)
-        out[part] = largest.min(1)
-    return out, which
-
-
 def projected_batch(estimates: Array, truths: Array, points: Array, intrinsics: Array) -> Array:
     """Mean projected distance of each pair of poses (N,) [px]; inf behind the camera, nan for unknown intrinsics.
 

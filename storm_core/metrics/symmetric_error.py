@@ -20,8 +20,9 @@ _CHUNK = 120_000
 _BOUNDING_POINTS = 12
 
 
-def mssd_pairs(estimates: Array, truths: Array, extremes: Array, symmetries: Array) -> Array:
-    """Maximum symmetry-aware surface distance (N,) [m].
+def mssd_pairs(estimates: Array, truths: Array, extremes: Array,
+               symmetries: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Maximum symmetry-aware surface distance (N,) [m], and the index (N,) of the symmetry it is reached with.
 
     Args:
       extremes: (H, 3) model points [m], enough are those of the convex hull (`pose_error_batch.extreme_points`).
@@ -32,7 +33,8 @@ def mssd_pairs(estimates: Array, truths: Array, extremes: Array, symmetries: Arr
         moved = difference[..., :3, :3] @ points + difference[..., :3, 3:]
         return np.einsum("...kp,...kp->...p", moved, moved)
 
-    return np.sqrt(_smallest_maximum(estimates, truths, extremes, symmetries, distances))
+    squared, which = _smallest_maximum(estimates, truths, extremes, symmetries, distances)
+    return np.sqrt(squared), which
 
 
 def mspd_pairs(estimates: Array, truths: Array, points: Array, symmetries: Array, intrinsics: Array) -> Array:
@@ -58,7 +60,7 @@ def mspd_pairs(estimates: Array, truths: Array, points: Array, symmetries: Array
 
     # The principal point cancels; focal lengths are put into the poses, which then project by dividing alone.
     scaled = [_scaled(poses[seen], focal[seen]) for poses in (estimates, truths)]
-    out[seen] = np.sqrt(_smallest_maximum(*scaled, points, symmetries, distances))
+    out[seen] = np.sqrt(_smallest_maximum(*scaled, points, symmetries, distances)[0])
     return out
 
 
@@ -78,28 +80,30 @@ def _projected(poses: Array, points: Array) -> Array:
 
 
 def _smallest_maximum(estimates: Array, truths: Array, points: Array, symmetries: Array,
-                      distances: Distances) -> Array:
-    """min over symmetries of max over points (P, 3) of `distances`(estimates, truths @ symmetry, columns), (N,).
+                      distances: Distances) -> tuple[Array, NDArray[np.int64]]:
+    """min (N,) and argmin (N,) over symmetries of max over points (P, 3) of `distances`(estimates, truths @ symmetry,
+    columns).
 
     `distances` takes poses (..., 4, 4) twice and points as columns (..., 3, P), and returns (..., P).
     """
     n = len(estimates)
-    best = np.full(n, np.inf)
+    best, winner = np.full(n, np.inf), np.zeros(n, np.int64)
     if len(symmetries) == 1:
         for part in _parts(n, len(points)):
             best[part] = distances(estimates[part], truths[part] @ symmetries[0], points.T).max(-1)
-        return best
+        return best, winner
     few = points[spread(points, _BOUNDING_POINTS)].T
     for part in _parts(n, len(symmetries) * few.shape[1]):
         equivalent = truths[part, None] @ symmetries
         bound = distances(estimates[part, None], equivalent, few).max(-1)
-        best[part] = _measured(estimates[part], equivalent, points, bound, distances)
-    return best
+        best[part], winner[part] = _measured(estimates[part], equivalent, points, bound, distances)
+    return best, winner
 
 
-def _measured(estimates: Array, equivalent: Array, points: Array, bound: Array, distances: Distances) -> Array:
+def _measured(estimates: Array, equivalent: Array, points: Array, bound: Array,
+              distances: Distances) -> tuple[Array, NDArray[np.int64]]:
     """As above, from the poses (n, S, 4, 4) equivalent to the truth and lower bounds (n, S), which are raised."""
-    best = np.full(len(estimates), np.inf)
+    best, winner = np.full(len(estimates), np.inf), np.zeros(len(estimates), np.int64)
     active = np.arange(len(estimates))
     while len(active):
         next_active = []
@@ -108,14 +112,16 @@ def _measured(estimates: Array, equivalent: Array, points: Array, bound: Array, 
             which = bound[rows].argmin(1)
             full = distances(estimates[rows], equivalent[rows, which], points.T)
             worst = full.argmax(1)
-            best[rows] = np.minimum(best[rows], full[np.arange(len(rows)), worst])
+            largest = full[np.arange(len(rows)), worst]
+            winner[rows] = np.where(largest < best[rows], which, winner[rows])
+            best[rows] = np.minimum(best[rows], largest)
             decisive = points[worst][:, None, :, None]  # of each pair its own point, for all symmetries
             raised = distances(estimates[rows, None], equivalent[rows], decisive)[..., 0]
             bound[rows] = np.maximum(bound[rows], raised)
             bound[rows, which] = np.inf
             next_active.append(rows[bound[rows].min(1) < best[rows]])
         active = np.concatenate(next_active)
-    return best
+    return best, winner
 
 
 def spread(points: Array, count: int) -> NDArray[np.int64]:

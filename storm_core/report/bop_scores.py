@@ -69,7 +69,8 @@ def _ap(errors: Sequence[PoseErrors], values: Sequence[Array], thresholds: Array
 
 
 def _localized(errors: PoseErrors, model: EvalModel, name: str) -> Array:
-    """Errors (E, G) or (E, G, T) in the unit of the thresholds."""
+    """Errors (E, G) or (E, G, T) in the unit of the thresholds; the largest possible (VSD 1) for images that cannot be
+    used, whose targets fail."""
     if name == "mssd":
         return _mssd(errors, model) / model.diameter
     if name == "mspd":

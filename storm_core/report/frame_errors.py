@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 
 from storm_core.bags.truth import VISIBLE_SHARE, TruthPose
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.metrics.pose_error_batch import add_batch, adds_batch, extreme_points, mssd_batch
+from storm_core.metrics.pose_error_batch import add_batch, adds_batch, extreme_points
+from storm_core.metrics.symmetric_error import mssd_pairs
 from storm_core.types import ObjectOutput
 
 INF = float("inf")
@@ -80,7 +81,7 @@ def match_truth(items: Sequence[ObjectOutput], truths: Truths, model: ObjectMode
         frame = np.array([p[0] for p in pairs])
         estimates, instance = np.array([p[1] for p in pairs], float), np.array([p[2] for p in pairs], float)
         points = model.eval_vertices
-        mssd, turn = mssd_batch(estimates, instance, extreme_points(points), model.symmetries)
+        mssd, turn = mssd_pairs(estimates, instance, extreme_points(points), model.symmetries)
         order = np.lexsort((mssd, frame))
         best = order[np.r_[True, np.diff(frame[order]) > 0]]
         at = frame[best]

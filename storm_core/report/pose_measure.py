@@ -79,7 +79,7 @@ def _point_errors(groups: Sequence[PoseGroup], models: Mapping[int, EvalModel],
     for obj_id in dict.fromkeys(g.obj_id for g in groups):
         model = models[obj_id]
         mine = {k: g for k, g in enumerate(groups) if g.obj_id == obj_id}
-        mssd |= _unstacked(mine, mssd_pairs(*_stacked(mine), model.extremes, model.symmetries))
+        mssd |= _unstacked(mine, mssd_pairs(*_stacked(mine), model.extremes, model.symmetries)[0])
         seen = {k: g for k, g in mine.items() if g.key in cameras} if project else {}
         if seen:
             lenses = np.concatenate([np.tile(cameras[g.key].vector, (mssd[k].size, 1)) for k, g in seen.items()])

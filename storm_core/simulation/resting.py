@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import so3_exp
 
 _SAME_PLANE = 0.995
 """Cosine between the normals of hull faces that count as one support."""
@@ -53,9 +54,7 @@ def _within(point: NDArray[np.float64], triangles: NDArray[np.float64], normal: 
 
 def _down(normal: NDArray[np.float64]) -> NDArray[np.float64]:
     """The smallest rotation that turns a unit vector to (0, 0, -1)."""
-    cosine = -normal[2]
-    if cosine < -0.999999:
-        return np.diag([1.0, -1.0, -1.0])
-    v = np.cross(normal, [0.0, 0.0, -1.0])
-    skew = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
-    return np.eye(3) + skew + skew @ skew / (1 + cosine)
+    axis = np.cross(normal, [0.0, 0.0, -1.0])
+    sine = float(np.linalg.norm(axis))
+    angle = float(np.arctan2(sine, -normal[2]))
+    return so3_exp(angle * (axis / sine if sine > 1e-9 else np.array([1.0, 0.0, 0.0])))

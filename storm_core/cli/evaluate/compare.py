@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import add_json, add_seed
+from storm_core.cli.columns import aligned
 from storm_core.errors import ConfigError
 
 
@@ -52,11 +53,9 @@ def _tables(comparison: dict[str, Any]) -> str:
             bounds = "-" if d["ci95"] is None else f"[{d['ci95'][0]:+.4g}, {d['ci95'][1]:+.4g}]"
             rows.append((d["object"], d["figure"], *(_cell(d[k]) for k in ("a", "b")),
                          _cell(d["difference"], signed=True), bounds, d["verdict"]))
-        widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(c.ljust(w) if i in (0, 1, 6) else c.rjust(w)
-                           for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip() for r in rows]
         pairing = "paired frames" if other["paired"] else "different inputs, not paired"
-        parts.append("\n".join([f"A = {comparison['baseline']}, B = {other['path']} ({pairing})", *lines]))
+        parts.append(f"A = {comparison['baseline']}, B = {other['path']} ({pairing})\n"
+                     + aligned(rows, left=(0, 1, 6)))
     return "\n\n".join(parts)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import add_json, add_models, add_seed, config_from
+from storm_core.cli.columns import aligned, cell
 from storm_core.cli.limits import add_limits
 from storm_core.errors import ConfigError
 
@@ -166,7 +167,7 @@ def stratum_table(results: Mapping[str, Any]) -> str:
     if "strata" not in results:
         return ""
     rows = [("stratum", "scenes", "right", "wrong", "found")]
-    rows += [(stratum, str(f["right"]["scenes"]), *(_cell(f[key]["mean"]) for key in ("right", "wrong", "found")))
+    rows += [(stratum, str(f["right"]["scenes"]), *(cell(f[key]["mean"]) for key in ("right", "wrong", "found")))
              for stratum, f in results["strata"].items()]
     return f"\n{aligned(rows)}\n"
 
@@ -176,24 +177,11 @@ def pose_table(results: Mapping[str, Any]) -> str:
     columns = {"targets": "targets", "predicted": "predicted", "ADD AUC": "add_auc", "ADD-S AUC": "adds_auc",
                "ADD<0.1d": "add_01d", "ADD-S<0.1d": "adds_01d"}
     rows = [("object", *columns, "BOP AR", "BOP AP")]
-    rows += [(name, *(_cell(f.get(key)) for key in columns.values()), _cell(f["bop19"]["ar"]), _cell(f["bop24"]["ap"]))
+    rows += [(name, *(cell(f.get(key)) for key in columns.values()), cell(f["bop19"]["ar"]), cell(f["bop24"]["ap"]))
              for name, f in results["objects"].items()]
-    rows.append(("all", "", "", *(_cell(results["mean"].get(key)) for key in list(columns.values())[2:]),
-                 _cell(results["bop19"]["ar"]), _cell(results["bop24"]["ap"])))
+    rows.append(("all", "", "", *(cell(results["mean"].get(key)) for key in list(columns.values())[2:]),
+                 cell(results["bop19"]["ar"]), cell(results["bop24"]["ap"])))
     return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, the first to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in
-                               enumerate(zip(row, widths, strict=True))) for row in rows)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _cores() -> int:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from storm_core.cli.columns import aligned, cell
 from storm_core.cli.evaluate.dataset_run import (
     Setup,
     add_run_options,
-    aligned,
     prepare,
     run_head,
     say_what_is_special,
@@ -149,7 +149,7 @@ def _table(results: Mapping[str, Any]) -> str:
                "AP (STORM)": "ap_storm", "false": "false_accepts"}
     every = {**results["masks"], "targets": results["masks"]["n"],
              "found": sum(f["found"] for f in results["objects"].values())}
-    rows = [("object", *columns)] + [(name, *(_cell(f[key]) for key in columns.values()))
+    rows = [("object", *columns)] + [(name, *(cell(f[key]) for key in columns.values()))
                                      for name, f in [*results["objects"].items(), ("all", every)]]
     text = aligned(rows)
     if results["masks"]["presence_known"]:
@@ -158,9 +158,3 @@ def _table(results: Mapping[str, Any]) -> str:
         q = results["stages_ms"]["localize"]
         text += f"\nlocalize p50 {q['p50']:.0f} ms p95 {q['p95']:.0f} ms per object"
     return text
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

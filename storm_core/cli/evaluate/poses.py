@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from storm_core.cli.arguments import add_config, add_json, add_mesh_folder, config_from
+from storm_core.cli.columns import aligned, cell
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.errors import DatasetError
 
@@ -131,16 +132,16 @@ def _tables(results: Mapping[str, Any]) -> str:
                "AR of STORM": "ar_storm"}
     rows = [("object", "targets", "predicted", *columns, "MSSD p50 [mm]", "BOP AR", "BOP AP")]
     for name, f in results["objects"].items():
-        rows.append((name, str(f["targets"]), str(f["predicted"]), *(_cell(f[k]) for k in columns.values()),
-                     f"{f['mssd_mm']['p50']:.1f}", _cell(f["bop19"]["ar"]), _cell(f["bop24"]["ap"])))
-    rows.append(("mean", "", "", *(_cell(results["mean"][k]) for k in columns.values()), "", "", ""))
+        rows.append((name, str(f["targets"]), str(f["predicted"]), *(cell(f[k]) for k in columns.values()),
+                     f"{f['mssd_mm']['p50']:.1f}", cell(f["bop19"]["ar"]), cell(f["bop24"]["ap"])))
+    rows.append(("mean", "", "", *(cell(results["mean"][k]) for k in columns.values()), "", "", ""))
     localization, detection = results["bop19"], results["bop24"]
     seconds = results["time_per_image_s"]
     return "\n".join([
-        _aligned(rows), "",
-        "BOP localization  " + "  ".join(f"{k.upper().replace('AR_', 'AR ')} {_cell(v)}"
+        aligned(rows), "",
+        "BOP localization  " + "  ".join(f"{k.upper().replace('AR_', 'AR ')} {cell(v)}"
                                          for k, v in localization.items()),
-        "BOP detection     " + "  ".join(f"{k.upper().replace('AP_', 'AP ').replace('_MM', ' [mm]')} {_cell(v)}"
+        "BOP detection     " + "  ".join(f"{k.upper().replace('AP_', 'AP ').replace('_MM', ' [mm]')} {cell(v)}"
                                          for k, v in detection.items()),
         "time per image    " + ("-" if seconds != seconds else f"{seconds:.3f} s"),
         "AR of STORM = mean of the areas under ADD and ADD-S to 0.1 diameter; it is not BOP's AR."])
@@ -155,12 +156,3 @@ def _warn(results: Mapping[str, Any]) -> None:
         first = skipped[0]
         print(f"storm: warning: {len(skipped)} images cannot be used and count as failures; first: scene "
               f"{first['scene_id']} image {first['im_id']}: {first['reason']}", file=sys.stderr)
-
-
-def _cell(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths, strict=True)) for r in rows)

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from storm_core.cli.columns import aligned
 from storm_core.cli.evaluate.dataset_run import (
     Setup,
     add_run_options,
-    aligned,
     prepare,
     run_head,
     say_what_is_special,

@@ -8,7 +8,8 @@ from scipy.spatial import cKDTree
 
 from storm_core.geometry.pose import se3_exp
 from storm_core.metrics.pose_error import add, adds, mssd
-from storm_core.metrics.pose_error_batch import add_batch, adds_batch, extreme_points, mssd_batch
+from storm_core.metrics.pose_error_batch import add_batch, adds_batch, extreme_points
+from storm_core.metrics.symmetric_error import mssd_pairs
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
@@ -20,7 +21,7 @@ def test_batches_equal_single_errors(seed: int, turns: int) -> None:
     assert add_batch(a, b, points) == pytest.approx([add(x, y, points) for x, y in zip(a, b, strict=True)])
     assert adds_batch(a, b, points, cKDTree(points), workers=1) == pytest.approx(
         [adds(x, y, points) for x, y in zip(a, b, strict=True)])
-    errors, which = mssd_batch(a, b, extreme_points(points), symmetries)
+    errors, which = mssd_pairs(a, b, extreme_points(points), symmetries)
     assert errors == pytest.approx([mssd(x, y, points, symmetries) for x, y in zip(a, b, strict=True)])
     assert errors == pytest.approx([mssd(x, y @ symmetries[k], points, np.eye(4)[None])
                                     for x, y, k in zip(a, b, which, strict=True)])

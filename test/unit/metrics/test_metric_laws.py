@@ -30,7 +30,7 @@ errors = arrays(float, (4, 3), elements=st.floats(0, 0.6))
 @given(twists, twists)
 def test_bounds_do_not_change_the_result(a: np.ndarray, b: np.ndarray) -> None:
     a, b = se3_exp(a), se3_exp(b)
-    fast = mssd_pairs(a, b, extreme_points(POINTS), TURNS)
+    fast, _ = mssd_pairs(a, b, extreme_points(POINTS), TURNS)
     assert np.allclose(fast, [mssd(e, t, POINTS, TURNS) for e, t in zip(a, b, strict=True)], rtol=1e-9)
     fast = mspd_pairs(a, b, POINTS, TURNS, np.tile(CAMERA.vector, (5, 1)))
     assert np.allclose(fast, [mspd(e, t, POINTS, TURNS, CAMERA) for e, t in zip(a, b, strict=True)], rtol=1e-9)
@@ -44,7 +44,7 @@ def test_points_behind_the_camera_have_no_projection() -> None:
 
 def test_no_pairs_at_all() -> None:
     none = np.zeros((0, 4, 4))
-    assert len(mssd_pairs(none, none, POINTS, TURNS)) == len(mspd_pairs(none, none, POINTS, TURNS, none[:, 0])) == 0
+    assert len(mssd_pairs(none, none, POINTS, TURNS)[0]) == len(mspd_pairs(none, none, POINTS, TURNS, none[:, 0])) == 0
 
 
 @given(st.floats(0.01, 0.5), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
