@@ -19,8 +19,9 @@ from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.histogram import ColorModel, count
-from storm_core.tracking.optimise import align, left_covariance, tolerance
+from storm_core.tracking.optimise import align, tolerance
 from storm_core.tracking.sparse_model import rendered_view
+from storm_core.tracking.uncertainty import left_covariance
 from storm_core.types import Frame, Registration
 
 START_SHIFT, START_TURN = 0.05, 0.15

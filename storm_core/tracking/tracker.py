@@ -17,13 +17,12 @@ from storm_core.tracking.optimise import (
     align,
     assess,
     center_of,
-    fit_covariance,
-    left_covariance,
     moved,
     tolerance,
 )
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.tracking.texture import KeyFrame, make_key_frame
+from storm_core.tracking.uncertainty import fit_covariance, left_covariance
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
 
 POOR = 0.55

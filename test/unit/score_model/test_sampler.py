@@ -10,7 +10,7 @@ from storm_core.errors import DatasetError
 from storm_core.geometry.pose import transform
 from storm_core.score_model.results import load_results, results_table, save_results, to_record
 from storm_core.score_model.sampler import LangevinRefiner, center_of, tangent
-from storm_core.tracking.optimise import left_covariance
+from storm_core.tracking.uncertainty import left_covariance
 from storm_core.types import Frame
 from test.unit.tracking.scenes import background, disturbed, observe, registered, swing, wedge
 

@@ -7,7 +7,7 @@ from storm_core.geometry.pose import se3_exp, transform
 from storm_core.tracking import depth as depth_modality
 from storm_core.tracking import region
 from storm_core.tracking.histogram import ColorModel, count
-from storm_core.tracking.optimise import align, center_of, left_covariance, moved, tolerance
+from storm_core.tracking.optimise import align, center_of, moved, tolerance
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.types import Frame
 from test.unit.tracking.scenes import CAMERA, background, disturbed, observe, swing, wedge
@@ -175,18 +175,3 @@ def test_alignment_undoes_a_disturbance(frame: Frame, seed: int) -> None:
     error = transform(fit.cam_from_obj, MODEL.eval_vertices) - transform(POSE, MODEL.eval_vertices)
     assert np.linalg.norm(error, axis=1).max() < 0.002
     assert fit.quality > 1.1
-
-
-def test_left_covariance_describes_the_same_poses() -> None:
-    """Sampled increments at the object centre have the covariance that the adjoint predicts for the camera origin."""
-    rng = np.random.default_rng(0)
-    center = np.array([0.1, -0.2, 0.8])
-    at_center = np.diag([1e-6, 4e-6, 9e-6, 1e-6, 2e-6, 3e-6])
-    xi = rng.multivariate_normal(np.zeros(6), at_center, 4000)
-    shift = np.eye(4)
-    shift[:3, 3] = center
-    from storm_core.geometry.pose import inverse, se3_log
-
-    left = se3_log(shift @ se3_exp(xi) @ inverse(shift))
-    sample = left.T @ left / len(xi)
-    np.testing.assert_allclose(sample, left_covariance(at_center, center), atol=0.08 * np.abs(sample).max())

@@ -6,8 +6,9 @@ import pytest
 from storm_core.config import TrackingConfig
 from storm_core.errors import InputError
 from storm_core.geometry.pose import angle_between, from_rotation_translation, se3_exp, so3_exp, so3_log, transform
-from storm_core.tracking.optimise import center_of, left_covariance
+from storm_core.tracking.optimise import center_of
 from storm_core.tracking.tracker import RegionDepthTracker
+from storm_core.tracking.uncertainty import left_covariance
 from storm_core.types import Frame, Reason, Track, TrackFailure
 from test.unit.tracking.scenes import STEP_NS, background, observe, printed_can, registered, swing, wedge
 
