@@ -17,7 +17,7 @@ SCALES = (6, 4, 2, 2, 1, 1)
 """Segment lengths [px], spread over the iterations."""
 
 TEXTURE_SCALE = 2
-"""Texture helps within a few px: it joins when the lines' segments are this short [px]."""
+"""The lines' segments [px] from which on texture is read from the picture itself; before, from the small one."""
 
 PRIOR_SHIFT, PRIOR_TURN = 0.1, 0.06
 """Standard deviation of the motion prediction: diameters, radians. It decides only what the image leaves open: a can
@@ -127,7 +127,8 @@ def align(
     """The pose near `start` (4, 4) that explains contour and depth best.
 
     Args:
-      key: remembered texture, used once contour and depth are nearly aligned.
+      key: remembered texture. It steers from the first iteration on, through the small picture: left to contour and
+        depth alone, a can would turn out of the reach of its print before the print is asked.
       gates: first and last depth gate [diameters].
     """
     pose = np.array(start, np.float64, order="C")
@@ -140,8 +141,9 @@ def align(
         scale = SCALES[min(i * len(SCALES) // iterations, len(SCALES) - 1)]
         gate = max(gates[0] * (gates[1] / gates[0]) ** (i / max(iterations - 1, 1)) * d, 0.006)
         hessian, gradient, _, _, _ = normal_equations(frame, model, view, pose, posterior, scale, gate)
-        if key is not None and scale <= TEXTURE_SCALE:
-            texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(d), hessian, gradient)
+        if key is not None:
+            level = 0 if scale <= TEXTURE_SCALE else 1
+            texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(d), hessian, gradient, level)
         xi = np.linalg.solve(hessian + prior, gradient - prior @ total)
         xi *= min(1.0, 0.5 / max(np.linalg.norm(xi[3:]), 1e-9), 0.5 * d / max(np.linalg.norm(xi[:3]), 1e-9))
         apply_at(pose, center_of(model, pose), xi)

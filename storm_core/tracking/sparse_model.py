@@ -20,6 +20,9 @@ MAX_POINTS = 400
 MIN_SIDE, MAX_SIDE = 40, 128
 """Crop size [px]: about the projected size of the object, bounded so that near objects cost no more."""
 
+MIN_RIM_SINE = 0.1
+"""Steepest side that the curvature at the rim is read from: sine of the angle between surface and line of sight."""
+
 RUN_REACH = 40
 """Run lengths are followed up to this many crop px."""
 
@@ -94,6 +97,31 @@ def _run(mask, u, v, gx, gy, inside, reach):
         if mask[y, x] != inside:
             return k
     return reach
+
+
+@njit(cache=True)
+def _rim_offset(vertices, corners, pose, crop, cam, u, v, gap):
+    """How much deeper than pixel (u, v) the rim lies that closes a rounded surface `gap` [m] further out [m].
+
+    A rounded side falls away steeply within the last pixel. Contour points left at the pixel's own depth would stand in
+    front of the true rim and make the contour seem to know how a can turns about its axis. On a circle whose normal
+    at the pixel stands phi away from the image plane, the rim is gap * cot(phi / 2) deeper.
+    """
+    a, b, c = vertices[corners[0]], vertices[corners[1]], vertices[corners[2]]
+    e1x, e1y, e1z = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    e2x, e2y, e2z = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    nx, ny, nz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
+    rx, ry = (crop[4] + crop[6] * u - cam[2]) / cam[0], (crop[5] + crop[6] * v - cam[3]) / cam[1]
+    length = np.sqrt((nx * nx + ny * ny + nz * nz) * (rx * rx + ry * ry + 1.0))
+    if gap <= 0 or length == 0:
+        return 0.0
+    mx = pose[0, 0] * nx + pose[0, 1] * ny + pose[0, 2] * nz
+    my = pose[1, 0] * nx + pose[1, 1] * ny + pose[1, 2] * nz
+    mz = pose[2, 0] * nx + pose[2, 1] * ny + pose[2, 2] * nz
+    sine = min(abs(mx * rx + my * ry + mz) / length, 1.0)
+    cosine = np.sqrt(1.0 - sine * sine)
+    # tan(phi / 2) = sin / (1 + cos); facets make the smallest angles unreliable.
+    return gap * (1.0 + cosine) / max(sine, MIN_RIM_SINE)
 
 
 @njit(cache=True)
@@ -200,6 +228,7 @@ def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, 
         shift = min(max((soft[v, u] - 0.5) / (length / 4), -0.5), 1.5)
         cu, cv = u + gx * shift, v + gy * shift
         z = float(depth[v, u])
+        z += _rim_offset(vertices, faces[face[v, u]], pose, crop, cam, u, v, shift * step * z / cam[0])
         xc, yc = (crop[4] + step * cu - cam[2]) / cam[0] * z, (crop[5] + step * cv - cam[3]) / cam[1] * z
         _to_object(pose, xc, yc, z, points[kept])
         # A direction in pixels turns into one in metres with the inverse focal lengths; fx and fy are nearly equal.

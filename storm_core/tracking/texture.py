@@ -28,6 +28,9 @@ KEEP_ANGLE = 0.2
 KEEP_SCALE = 1.15
 """Relative change of distance after which a key frame is replaced."""
 
+SHRINKS = (1, 4)
+"""Levels of the brightness images: the picture itself, and one four times smaller that texture is caught with."""
+
 SIGMA_FLOOR = 4.0
 """Brightness error that is always expected (of 255)."""
 
@@ -40,7 +43,7 @@ class KeyFrame:
     """What the object's surface looked like.
 
     Attributes:
-      points, normals: (P, 3), object frame [m]. brightness: (P,) 0 to 255.
+      points, normals: (P, 3), object frame [m]. brightness: (levels, P) 0 to 255.
       cam_from_obj: (4, 4) pose in the key frame. sharpness: mean brightness gradient of the points [1/px].
     """
 
@@ -59,9 +62,12 @@ class KeyFrame:
 
 
 @lru_cache(maxsize=2)
-def brightness_image(frame: Frame) -> NDArray[np.uint8]:
-    """Slightly smoothed grey image (H, W), computed once per frame for all objects."""
-    return cv2.GaussianBlur(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), (5, 5), 1.0)
+def brightness_images(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
+    """Slightly smoothed grey images, one per entry of SHRINKS, computed once per frame for all objects."""
+    grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
+    h, w = grey.shape
+    smaller = (cv2.resize(grey, (w // k, h // k), interpolation=cv2.INTER_AREA) for k in SHRINKS)
+    return tuple(cv2.GaussianBlur(image, (5, 5), 1.0) for image in smaller)
 
 
 @njit(cache=True, inline="always")
@@ -75,13 +81,15 @@ def _sample(image, u, v):
 
 
 @njit(cache=True)
-def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):
+def look_kernel(points, normals, pose, cam, image, shrink, depth_image, tolerance):
     """(P, 7): seen (0 or 1), brightness, its gradient in u and v [1/px], and camera point of points at a pose.
 
+    shrink: how many times `image` is smaller than `depth_image`; the gradient is per px of the latter.
     Points turned away and points whose measured depth disagrees by more than `tolerance` [m] are not seen.
     """
     n = points.shape[0]
     h, w = image.shape
+    dh, dw = depth_image.shape
     out = np.zeros((n, 7))
     for i in range(n):
         x = pose[0, 0] * points[i, 0] + pose[0, 1] * points[i, 1] + pose[0, 2] * points[i, 2] + pose[0, 3]
@@ -90,9 +98,12 @@ def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):
         if z <= 0.01:
             continue
         u, v = cam[0] * x / z + cam[2], cam[1] * y / z + cam[3]
-        if u < 2 or v < 2 or u > w - 4 or v > h - 4:
+        if u < 0 or v < 0 or u > dw - 1 or v > dh - 1:
             continue
         zo = depth_image[int(v + 0.5), int(u + 0.5)]
+        u, v = (u + 0.5) / shrink - 0.5, (v + 0.5) / shrink - 0.5
+        if u < 2 or v < 2 or u > w - 4 or v > h - 4:
+            continue
         if zo > 0 and abs(zo - z) > tolerance:
             continue
         nx = pose[0, 0] * normals[i, 0] + pose[0, 1] * normals[i, 1] + pose[0, 2] * normals[i, 2]
@@ -102,8 +113,8 @@ def look_kernel(points, normals, pose, cam, image, depth_image, tolerance):
             continue
         out[i, 0] = 1.0
         out[i, 1] = _sample(image, u, v)
-        out[i, 2] = 0.5 * (_sample(image, u + 1, v) - _sample(image, u - 1, v))
-        out[i, 3] = 0.5 * (_sample(image, u, v + 1) - _sample(image, u, v - 1))
+        out[i, 2] = 0.5 * (_sample(image, u + 1, v) - _sample(image, u - 1, v)) / shrink
+        out[i, 3] = 0.5 * (_sample(image, u, v + 1) - _sample(image, u, v - 1)) / shrink
         out[i, 4], out[i, 5], out[i, 6] = x, y, z
     return out
 
@@ -158,28 +169,29 @@ def texture_kernel(seen, reference, cam, pivot, floor, share, hessian, gradient)
     return used
 
 
+def look(frame: Frame, points: NDArray[np.float64], normals: NDArray[np.float64], pose: NDArray[np.float64],
+         level: int, tolerance: float) -> NDArray[np.float64]:
+    """The table of `look_kernel` at a level of the brightness images."""
+    return look_kernel(points, normals, pose, frame.camera.vector, brightness_images(frame)[level], SHRINKS[level],
+                       frame.depth, tolerance)
+
+
 def make_key_frame(
     frame: Frame, view: SparseView, cam_from_obj: NDArray[np.float64], tolerance: float
 ) -> KeyFrame | None:
     """Remember the view's surface points at a pose; None when too few have any texture or agree with depth."""
-    seen = look_kernel(
-        view.surface_points,
-        view.surface_normals,
-        cam_from_obj,
-        frame.camera.vector,
-        brightness_image(frame),
-        frame.depth,
-        tolerance,
-    )
+    seen = look(frame, view.surface_points, view.surface_normals, cam_from_obj, 0, tolerance)
     slope = np.hypot(seen[:, 2], seen[:, 3]) * seen[:, 0]
     chosen = np.flatnonzero(slope > MIN_GRADIENT)
     if len(chosen) < MIN_POINTS:
         return None
     chosen = chosen[np.argsort(-slope[chosen], kind="stable")[:MAX_POINTS]]
+    points, normals = view.surface_points[chosen], view.surface_normals[chosen]
     return KeyFrame(
-        points=view.surface_points[chosen],
-        normals=view.surface_normals[chosen],
-        brightness=seen[chosen, 1],
+        points=points,
+        normals=normals,
+        brightness=np.stack([look(frame, points, normals, cam_from_obj, k, tolerance)[:, 1]
+                             for k in range(len(SHRINKS))]),
         cam_from_obj=cam_from_obj.copy(),
         sharpness=float(slope[chosen].mean()),
     )
@@ -193,11 +205,10 @@ def add_texture(
     tolerance: float,
     hessian: NDArray[np.float64],
     gradient: NDArray[np.float64],
+    level: int = 0,
 ) -> int:
     """Add the brightness terms of a pose (4, 4) in place; returns the number of points used."""
-    seen = look_kernel(
-        key.points, key.normals, pose, frame.camera.vector, brightness_image(frame), frame.depth, tolerance
-    )
+    seen = look(frame, key.points, key.normals, pose, level, tolerance)
     return texture_kernel(
-        seen, key.brightness, frame.camera.vector, pivot, SIGMA_FLOOR, CORRELATED_POINTS, hessian, gradient
+        seen, key.brightness[level], frame.camera.vector, pivot, SIGMA_FLOOR, CORRELATED_POINTS, hessian, gradient
     )

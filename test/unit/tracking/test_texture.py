@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from storm_core.geometry.pose import se3_exp
+from storm_core.geometry.pose import angle_between, se3_exp
 from storm_core.tracking import texture
 from storm_core.tracking.optimise import center_of, moved, tolerance
 from storm_core.tracking.sparse_model import rendered_view
@@ -19,11 +19,10 @@ TOLERANCE = 2 * tolerance(CAN.diameter)
 def test_brightness_terms_are_the_derivative_of_the_image_at_the_moved_points() -> None:
     key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
     assert key is not None
-    image = texture.brightness_image(FRAME)
     pivot = center_of(CAN, POSE)
 
     def look(pose: np.ndarray) -> np.ndarray:
-        return texture.look_kernel(key.points, key.normals, pose, CAMERA.vector, image, FRAME.depth, 1.0)
+        return texture.look(FRAME, key.points, key.normals, pose, 0, 1.0)
 
     seen = look(POSE)
     # The image is only piecewise smooth: differences over about half a pixel are compared with the gradient there.
@@ -48,17 +47,32 @@ def test_brightness_terms_are_the_derivative_of_the_image_at_the_moved_points() 
 def test_gain_and_offset_of_the_light_do_not_move_the_object() -> None:
     key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
     assert key is not None
-    seen = texture.look_kernel(
-        key.points, key.normals, POSE, CAMERA.vector, texture.brightness_image(FRAME), FRAME.depth, TOLERANCE
-    )
+    seen = texture.look(FRAME, key.points, key.normals, POSE, 0, TOLERANCE)
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
     assert (
         texture.texture_kernel(
-            seen, 0.7 * key.brightness + 30, CAMERA.vector, center_of(CAN, POSE), 4.0, 1.0, hessian, gradient
+            seen, 0.7 * key.brightness[0] + 30, CAMERA.vector, center_of(CAN, POSE), 4.0, 1.0, hessian, gradient
         )
         > 50
     )
     assert np.linalg.norm(np.linalg.solve(hessian + 1e-9 * np.eye(6) * np.trace(hessian), gradient)) < 1e-6
+
+
+def test_the_small_picture_catches_turns_that_the_large_one_cannot() -> None:
+    key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
+    assert key is not None
+    pivot, axis = center_of(CAN, POSE), POSE[:3, 2]
+    offset = np.concatenate([np.zeros(3), np.radians(15.0) * axis])
+    left = []
+    for level in (0, 1):
+        pose = moved(POSE, pivot, offset)
+        for _ in range(10):
+            hessian, gradient = np.zeros((6, 6)), np.zeros(6)
+            texture.add_texture(FRAME, key, pose, pivot, TOLERANCE, hessian, gradient, level)
+            step = (axis @ gradient[3:]) / max(axis @ hessian[3:, 3:] @ axis, 1e-9)
+            pose = moved(pose, pivot, np.concatenate([np.zeros(3), step * axis]))
+        left.append(float(np.degrees(angle_between(pose, POSE))))
+    assert left[0] > 10.0 and left[1] < 1.0
 
 
 def test_a_plain_object_has_no_key_frame() -> None:
