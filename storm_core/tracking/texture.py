@@ -60,6 +60,15 @@ class KeyFrame:
         scale = now / then
         return bool(1 / KEEP_SCALE < scale < KEEP_SCALE and angle_between(self.cam_from_obj, cam_from_obj) < KEEP_ANGLE)
 
+    def likeness(self, frame: Frame, cam_from_obj: NDArray[np.float64], tolerance: float) -> float:
+        """Correlation in [-1, 1] of the remembered and the seen small pictures at a pose; 0 when too little is seen."""
+        seen = look(frame, self.points, self.normals, cam_from_obj, 1, tolerance)
+        used = seen[:, 0] > 0
+        if used.sum() < MIN_POINTS // 2:
+            return 0.0
+        a, b = (x - x.mean() for x in (seen[used, 1], self.brightness[1][used]))
+        return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-9)))
+
 
 @lru_cache(maxsize=2)
 def brightness_images(frame: Frame) -> tuple[NDArray[np.uint8], ...]:

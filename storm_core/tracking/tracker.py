@@ -11,6 +11,7 @@ from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, require_pose
 from storm_core.tracking.histogram import ColorModel, count
+from storm_core.tracking.landmarks import scene_motion
 from storm_core.tracking.motion import Velocity, grown, observe, predict
 from storm_core.tracking.optimise import (
     Fit,
@@ -21,6 +22,7 @@ from storm_core.tracking.optimise import (
     tolerance,
 )
 from storm_core.tracking.sparse_model import SparseView, rendered_view
+from storm_core.tracking.symmetric import turning_axis
 from storm_core.tracking.texture import KeyFrame, make_key_frame
 from storm_core.tracking.uncertainty import fit_covariance, left_covariance
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
@@ -40,13 +42,30 @@ MAX_CONTRADICTED = 5
 SHARP_ENOUGH = 0.6
 """Sharpness, relative to the last key frame's, that a new key frame needs."""
 
+LONG_STEP = 0.1
+"""Time [s] between frames after which constant velocity is no longer taken on trust."""
+
+SURPRISE = 0.5
+"""Fit quality that an innovation of one diameter outweighs: of equal fits the expected one is right."""
+
+LIKENESS = 0.3
+"""Fit quality that the remembered texture, where it is seen again, is worth."""
+
+OPEN_TURN = 5000.0
+"""Information [1/rad^2] about a turn below which the image leaves it open: about 2 degrees, errors being correlated."""
+
 HISTORY = 90
 """Poses remembered for corrections that arrive late."""
 
 
 @dataclass(eq=False, kw_only=True)
 class _State:
-    """What the tracker knows about one object; covariance at the object centre."""
+    """What the tracker knows about one object; covariance at the object centre.
+
+    Attributes:
+      frame: the last one, that the scene's motion is measured from.
+      unsure: constant velocity must not be taken on trust: the last fit left a turn open, or there was none.
+    """
 
     model: ObjectModel
     cam_from_obj: NDArray[np.float64]
@@ -54,8 +73,10 @@ class _State:
     stamp_ns: int
     colors: ColorModel
     quality: float
+    frame: Frame
     velocity: Velocity = field(default_factory=Velocity)
     contradicted: int = 0
+    unsure: bool = False
     key: KeyFrame | None = None
     history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
@@ -86,6 +107,7 @@ class RegionDepthTracker:
             stamp_ns=registration.stamp_ns,
             colors=colors,
             quality=fit.quality,
+            frame=frame,
             key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)),
         )
         state.history.append((registration.stamp_ns, pose))
@@ -132,12 +154,11 @@ class RegionDepthTracker:
             predicted = predict(state.cam_from_obj, model.center, state.velocity, dt)
         if predicted[2, :3] @ model.center + predicted[2, 3] < 0.02:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
-        fit = self._best_fit(frame, state, predicted)
+        fit, innovation = self._best_fit(frame, state, predicted, dt)
         if fit.view.inside < MIN_INSIDE:
             return self._failure(
                 name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image"
             )
-        innovation = self._innovation(model, predicted, fit.cam_from_obj)
         believable = innovation <= self._config.max_innovation
         # A fit that ran away says nothing about the place where the object was last seen; the prediction does.
         there = (
@@ -154,26 +175,68 @@ class RegionDepthTracker:
         if contradicted or not believable or not self._corrected(fit):
             return self._coast(frame, state, predicted, dt, innovation)
         self._accept(frame, state, fit, dt)
+        state.unsure = self._open(model, fit)
+        state.frame = frame
         return self._result(frame, state, innovation, coasting=False)
 
-    def _best_fit(self, frame: Frame, state: _State, predicted: NDArray[np.float64]) -> Fit:
-        """Alignment from the prediction; when that is poor, from the best of other starts too."""
-        model, posterior, n = state.model, state.colors.posterior, self._config.iterations
-        fit = align(frame, model, predicted, posterior, n, state.key)
-        limit = self._config.max_innovation
-        poor = fit.quality < min(POOR, 0.75 * state.quality) and fit.occluded + fit.occluded_lines < 0.8
-        if not poor and self._innovation(model, predicted, fit.cam_from_obj) <= limit:
-            return fit
-        starts = self._fan(model, state.cam_from_obj, predicted)
-        rough = [assess(frame, model, fit.view, start, posterior).quality for start in starts]
-        for k in np.argsort(rough)[::-1][:3]:
-            other = align(frame, model, starts[k], posterior, n, state.key)
-            believable = self._innovation(model, predicted, other.cam_from_obj) <= limit
-            if believable and (
-                other.quality > fit.quality + 0.03 or self._innovation(model, predicted, fit.cam_from_obj) > limit
-            ):
-                fit = other
-        return fit
+    def _best_fit(self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float) -> tuple[Fit, float]:
+        """The best alignment of this frame, and its innovation against the motion model that foresaw it best.
+
+        One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
+        that left a direction open, the motion of the scene competes with it; where all are poor, a search does.
+        """
+        bases = [predicted]
+        if dt > LONG_STEP or state.unsure:
+            bases += self._carried(frame, state)
+        fit, innovation = self._chosen(frame, state, bases, bases)
+        if self._good(state, fit) and innovation <= self._config.max_innovation:
+            return fit, innovation
+        if len(bases) == 1:
+            bases += self._carried(frame, state)
+        starts = [*bases[1:], *self._search(frame, state, bases, fit.view)]
+        other, other_innovation = self._chosen(frame, state, starts, bases)
+        better = self._score(frame, state, other) > self._score(frame, state, fit)
+        if better or innovation > self._config.max_innovation:
+            return other, other_innovation
+        return fit, innovation
+
+    def _good(self, state: _State, fit: Fit) -> bool:
+        """About as good as the object's fits have been, or hidden, which no other start would change."""
+        return fit.quality >= min(POOR, 0.75 * state.quality) or fit.occluded + fit.occluded_lines >= 0.8
+
+    def _carried(self, frame: Frame, state: _State) -> list[NDArray[np.float64]]:
+        """Where the object is if it moved with the scene; none when the scene does not say."""
+        moved_by = scene_motion(state.frame, frame)
+        return [] if moved_by is None else [moved_by @ state.cam_from_obj]
+
+    def _chosen(
+        self, frame: Frame, state: _State, starts: list[NDArray[np.float64]], bases: list[NDArray[np.float64]]
+    ) -> tuple[Fit, float]:
+        """The best alignment from several starts, and its innovation against the nearest of `bases`."""
+        best: tuple[float, Fit, float] | None = None
+        for start in starts:
+            fit = align(frame, state.model, start, state.colors.posterior, self._config.iterations, state.key)
+            innovation = min(self._innovation(state.model, base, fit.cam_from_obj) for base in bases)
+            score = self._score(frame, state, fit) - SURPRISE * innovation
+            if best is None or score > best[0]:
+                best = score, fit, innovation
+        assert best is not None
+        return best[1], best[2]
+
+    def _score(self, frame: Frame, state: _State, fit: Fit) -> float:
+        """What ranks alignments of one object in one frame: contour and depth, and the texture seen before."""
+        if state.key is None:
+            return fit.quality
+        return fit.quality + LIKENESS * state.key.likeness(
+            frame, fit.cam_from_obj, 2 * tolerance(state.model.diameter))
+
+    def _search(
+        self, frame: Frame, state: _State, bases: list[NDArray[np.float64]], view: SparseView
+    ) -> list[NDArray[np.float64]]:
+        """The most promising of many starts around the bases and the previous pose."""
+        starts = self._fan(state.model, state.cam_from_obj, bases[0])
+        rough = [assess(frame, state.model, view, start, state.colors.posterior).quality for start in starts]
+        return [starts[k] for k in np.argsort(rough)[::-1][:3]]
 
     def _fan(
         self, model: ObjectModel, previous: NDArray[np.float64], predicted: NDArray[np.float64]
@@ -189,6 +252,15 @@ class RegionDepthTracker:
                     xi[axis] = sign * size
                     starts.append(moved(base, pivot, xi))
         return starts
+
+    def _open(self, model: ObjectModel, fit: Fit) -> bool:
+        """The image leaves a turn of the object open that its declared symmetry does not make meaningless."""
+        h = fit.information
+        turn = h[3:, 3:] - h[3:, :3] @ np.linalg.solve(h[:3, :3] + np.eye(3), h[:3, 3:])
+        axis = turning_axis(model)
+        if axis is not None:
+            turn = turn + OPEN_TURN * np.outer(fit.cam_from_obj[:3, :3] @ axis, fit.cam_from_obj[:3, :3] @ axis)
+        return bool(np.linalg.eigvalsh(turn)[0] < OPEN_TURN)
 
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
@@ -228,8 +300,13 @@ class RegionDepthTracker:
         """Keep the prediction; slow down, so that a long occlusion does not carry the pose away."""
         state.velocity = state.velocity.damped(0.7)
         state.covariance = grown(state.covariance, max(dt, 0.0), state.model.diameter)
+        carried = self._carried(frame, state)
+        if carried:
+            predicted = carried[0]
         state.cam_from_obj = predicted
         state.stamp_ns = frame.stamp_ns
+        state.unsure = True
+        state.frame = frame
         state.history.append((frame.stamp_ns, predicted))
         return self._result(frame, state, innovation, coasting=True)
 

@@ -10,7 +10,7 @@ from storm_core.tracking.optimise import center_of
 from storm_core.tracking.tracker import RegionDepthTracker
 from storm_core.tracking.uncertainty import left_covariance
 from storm_core.types import Frame, Reason, Track, TrackFailure
-from test.unit.tracking.scenes import STEP_NS, background, observe, printed_can, registered, swing, wedge
+from test.unit.tracking.scenes import CAMERA, STEP_NS, background, observe, printed_can, registered, swing, wedge
 
 MODEL = wedge()
 CONFIG = TrackingConfig()
@@ -212,3 +212,23 @@ def test_objects_are_followed_independently_and_cost_adds_up_linearly() -> None:
         np.testing.assert_allclose(tracks[MODEL.name].cam_from_obj, expected, atol=1e-12)
     tracker.stop(MODEL.name)
     assert set(tracker.track(frames[-1])) == {"twin"}
+
+
+def test_a_slow_camera_that_swings_is_followed_by_the_motion_of_the_scene() -> None:
+    """Half a diameter and more between frames, back and forth: constant velocity is wrong every time."""
+    rng = np.random.default_rng(0)
+    pattern = np.kron(rng.integers(40, 160, (60, 90, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    base = swing(1)[0]
+    tracker, track = None, None
+    for i, shift in enumerate([0, 36, 0, 60, 30, 72]):
+        pose = base.copy()
+        # Wall and object at different distances: the camera moved sideways by `shift` px of the wall at 1 m.
+        pose[0, 3] += shift / CAMERA.fx
+        backdrop = np.ascontiguousarray(pattern[: CAMERA.height, 100 - shift : 100 - shift + CAMERA.width])
+        frame = observe(MODEL, pose, i * 500_000_000, backdrop, rng)
+        if tracker is None:
+            tracker = started(pose, frame)
+            continue
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track) and not track.coasting
+        assert errors(track.cam_from_obj, pose)[0] < 0.003
