@@ -1,7 +1,7 @@
 """What of a BOP dataset is evaluated: scenes, targets, images and models, checked before any work starts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Dataset:
       targets: (scene_id, im_id, obj_id), one per instance to be found.
       images: the images that have targets, in the order of scene and image.
       left_out: images with targets that --max-images leaves out.
+      stride: the scenes as sequences hold every so many-th of their images.
     """
 
     root: Path
@@ -33,6 +34,13 @@ class Dataset:
     targets: tuple[Target, ...]
     images: tuple[ImageFiles, ...]
     left_out: int
+    stride: int = 1
+
+    def every(self, stride: int) -> "Dataset":
+        """Every so many-th image of each scene, from its first one on, with the targets that are left."""
+        kept = {image.key for folder in self.scenes.values() for image in scene_images(folder)[::stride]}
+        return replace(self, stride=stride, images=tuple(image for image in self.images if image.key in kept),
+                       targets=tuple(t for t in self.targets if t[:2] in kept))
 
     @property
     def names(self) -> tuple[str, ...]:

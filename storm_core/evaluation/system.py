@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from storm_core.bags.folder import SCENE_GAP_S
+from storm_core.bags.recording import FRAME_RATE
+from storm_core.bags.true_poses import Truth
 from storm_core.config import StormConfig, build, flatten
 from storm_core.errors import DatasetError
 from storm_core.evaluation.dataset import Dataset
 from storm_core.evaluation.images import ImageFiles, read_image, scene_images
 from storm_core.evaluation.jobs import Job, Outcome, Query
+from storm_core.evaluation.sequences import SceneRows, scene_rows
 from storm_core.evaluation.stages import sequence_models
+from storm_core.evaluation.strata import find_benchmark
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.pipeline.build import build_pipeline
@@ -37,15 +41,18 @@ def variant_config(config: StormConfig, variant: str) -> StormConfig:
 def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel]) -> list[Job]:
     """One job per scene, with all its images and the objects that are targets in it.
 
-    When --max-images leaves targets out, a scene ends at its last target that is left.
+    When --max-images leaves targets out, a scene ends at its last target that is left. Stamps follow the frame rate
+    that a benchmark states, and stay what they are when the dataset holds every so many-th image only.
     """
     jobs = []
     start_ns = 0
+    benchmark = find_benchmark(dataset.root)
     for scene_id in dict.fromkeys(image.scene_id for image in dataset.images):
         names = tuple(str(i) for i in sorted({t[2] for t in dataset.targets if t[0] == scene_id}))
         last = max(image.im_id for image in dataset.images if image.scene_id == scene_id)
-        images = tuple(replace(image, stamp_ns=image.stamp_ns + start_ns)
-                       for image in scene_images(dataset.scenes[scene_id])
+        rate = FRAME_RATE if benchmark is None else benchmark.scenes[scene_id].rate_hz
+        images = tuple(replace(image, stamp_ns=round((1.0 + image.im_id / rate) * 1e9) + start_ns)
+                       for image in scene_images(dataset.scenes[scene_id])[::dataset.stride]
                        if image.im_id <= last or not dataset.left_out)
         start_ns = images[-1].stamp_ns + round(SCENE_GAP_S * 1e9)
         jobs.append(Job(kind="system", images=images, queries=tuple(Query(name=name) for name in names),
@@ -72,6 +79,28 @@ def perform(job: Job) -> Outcome:
         else:
             outputs.append(pipeline.step(frame))
     return {"records": [_packed([image.key for image in job.images], outputs)], "skipped": skipped}
+
+
+def sequence_rows(dataset: Dataset, jobs: Sequence[Job], outcomes: Sequence[Outcome],
+                  models: Mapping[str, ObjectModel]) -> list[SceneRows]:
+    """What finished jobs reached, one entry per scene and object that it was searched for."""
+    rows = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        names = [query.name for query in job.queries]
+        scene, outputs = job.images[0].scene_id, outputs_of(outcome, names)
+        rows += [scene_rows(scene, name, outputs, dataset.annotations[scene], [i.im_id for i in job.images],
+                            models[name]) for name in names]
+    return rows
+
+
+def truth_of_searched(truth: Truth | None, jobs: Sequence[Job]) -> Truth | None:
+    """The truth without what stands in scenes that were not searched for it: nothing can be said about it there."""
+    if truth is None:
+        return None
+    searched = [{query.name for query in job.queries} for job in jobs for _ in job.images]
+    return replace(truth, frames={name: [known if name in here else None
+                                         for known, here in zip(frames, searched, strict=True)]
+                                  for name, frames in truth.frames.items()})
 
 
 def outputs_of(outcome: Outcome, names: Sequence[str]) -> tuple[StepOutput, ...]:

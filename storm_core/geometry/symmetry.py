@@ -10,10 +10,12 @@ from scipy.spatial.transform import Rotation
 
 from storm_core.errors import MeshError
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import angle_between, from_rotation_translation, so3_exp, transform
+from storm_core.geometry.pose import angle_between, from_rotation_translation, so3_exp, so3_log, transform
 from storm_core.geometry.surface import points_at, sample
 
 _LARGEST_GROUP = 1000
+_CONTINUOUS_DEG = 6.0
+"""Declared turns this small stand for a continuous axis [deg]."""
 _SAME = 1e-4
 """Two transforms are one symmetry when no entry differs by more (rotation entries, and metres)."""
 
@@ -56,6 +58,36 @@ def nearest_equivalent(cam_from_obj: ArrayLike, symmetries: ArrayLike, reference
     shift = np.linalg.norm(poses[:, :3, 3] - target[:3, 3], axis=1)
     close = np.flatnonzero(angle <= angle.min() + np.radians(0.1))
     return poses[close[shift[close].argmin()]]
+
+
+def free_axis(symmetries: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """(axis (3,), point on it (3,) [m]) of the continuous symmetry that a declared group stands for, None without one.
+
+    A sphere has no single axis: None.
+    """
+    group = np.asarray(symmetries, float)
+    turns = so3_log(group[:, :3, :3])
+    angle = np.linalg.norm(turns, axis=1)
+    small = np.flatnonzero((angle > 1e-6) & (angle < np.radians(_CONTINUOUS_DEG)))
+    if not len(small):
+        return None
+    first = small[angle[small].argmin()]
+    axis = turns[first] / angle[first]
+    point = np.linalg.lstsq(np.eye(3) - group[first, :3, :3], group[first, :3, 3], rcond=1e-6)[0]
+    return axis, point
+
+
+def turned_to(cam_from_objs: ArrayLike, references: ArrayLike, axis: NDArray[np.float64],
+              point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poses (N, 4, 4) turned about an axis of the object so that they come nearest to the references (N, 4, 4)."""
+    poses, wanted = np.asarray(cam_from_objs, float), np.asarray(references, float)
+    between = np.swapaxes(poses[:, :3, :3], 1, 2) @ wanted[:, :3, :3]
+    # The angle maximises the trace of (turn^T between), which is a cosine in it.
+    vector = np.stack([between[:, 2, 1] - between[:, 1, 2], between[:, 0, 2] - between[:, 2, 0],
+                       between[:, 1, 0] - between[:, 0, 1]], 1)
+    across = np.trace(between, axis1=1, axis2=2) - np.einsum("i,nij,j->n", axis, between, axis)
+    angle = np.arctan2(vector @ axis, across)
+    return poses @ _about(so3_exp(angle[:, None] * axis), point)
 
 
 def shape_symmetries(model: ObjectModel, *, tolerance: float = 0.018) -> NDArray[np.float64]:

@@ -9,6 +9,8 @@ from storm_core.geometry.pose import inverse, se3_log
 FREEDOM = 6
 NEES_95 = float(chi2.ppf(0.95, FREEDOM))
 """95 % of the NEES of a consistent system lie below this."""
+LEVEL_95 = 0.95
+"""The ellipsoid that should hold the truth so often."""
 
 
 def nees(estimates: NDArray[np.float64], truths: NDArray[np.float64],
@@ -37,3 +39,16 @@ def nees(estimates: NDArray[np.float64], truths: NDArray[np.float64],
         e = se3_log(truths[known] @ inverse(estimates[known])) / scale
         out[known] = np.einsum("ni,ni->n", e, np.linalg.solve(p, e[..., None])[..., 0])
     return out
+
+
+def ellipsoid_level(estimates: NDArray[np.float64], truths: NDArray[np.float64], covariances: NDArray[np.float64],
+                    free: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None) -> NDArray[np.float64]:
+    """Confidence level (N,) of the ellipsoid whose border the truth lies on; nan as in `nees`.
+
+    A consistent system's levels are spread evenly over [0, 1]: 95 % of them are at most 0.95.
+
+    Args:
+      free: (axis, point) of a continuous symmetry, whose turn is no error and does not count as a dimension; truths are
+        turned about it to what is nearest to the estimates.
+    """
+    return np.asarray(chi2.cdf(nees(estimates, truths, covariances), FREEDOM if free is None else FREEDOM - 1))

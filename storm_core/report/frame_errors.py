@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from storm_core.bags.truth import VISIBLE_SHARE, TruthPose
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.symmetry import free_axis, turned_to
 from storm_core.metrics.pose_error_batch import add_batch, adds_batch, extreme_points
 from storm_core.metrics.symmetric_error import mssd_pairs
 from storm_core.types import ObjectOutput
@@ -51,8 +52,10 @@ class TruthMatch:
 
     Attributes:
       add_m, adds_m, mssd_m: errors of the published pose [m]; inf without one or without an instance.
-      truth: (N, 4, 4) [m], the nearest instance turned by the symmetry nearest to the estimate; without an estimate
-        the only instance; nan where there is none or several.
+      add_turned_m: ADD against `truth` [m], which does not punish what the declared symmetries leave open.
+      truth: (N, 4, 4) [m], the nearest instance turned by the symmetry nearest to the estimate, about a continuous axis
+        by exactly the angle that comes nearest; without an estimate the only instance; nan where there is none or
+        several.
       only: (N, 4, 4) [m], the only instance as annotated; nan where its motion cannot be followed, because there is
         none, there are several, or the truth is coarse.
     """
@@ -60,6 +63,7 @@ class TruthMatch:
     add_m: NDArray[np.float64]
     adds_m: NDArray[np.float64]
     mssd_m: NDArray[np.float64]
+    add_turned_m: NDArray[np.float64]
     truth: NDArray[np.float64]
     only: NDArray[np.float64]
 
@@ -68,7 +72,7 @@ def match_truth(items: Sequence[ObjectOutput], truths: Truths, model: ObjectMode
     """Match the poses of one object over all frames. items, truths: one per frame."""
     n = len(items)
     only, truth = np.full((n, 4, 4), np.nan), np.full((n, 4, 4), np.nan)
-    errors = np.full((3, n), INF)
+    errors = np.full((4, n), INF)
     pairs: list[tuple[int, NDArray[np.float64], NDArray[np.float64]]] = []
     for k, (item, instances) in enumerate(zip(items, truths, strict=True)):
         if instances is not None and len(instances) == 1:
@@ -89,7 +93,12 @@ def match_truth(items: Sequence[ObjectOutput], truths: Truths, model: ObjectMode
         errors[1, at] = adds_batch(estimates[best], instance[best], points, cKDTree(points))
         errors[2, at] = mssd[best]
         truth[at] = instance[best] @ model.symmetries[turn[best]]
-    return TruthMatch(add_m=errors[0], adds_m=errors[1], mssd_m=errors[2], truth=truth, only=only)
+        free = free_axis(model.symmetries)
+        if free is not None:
+            truth[at] = turned_to(truth[at], estimates[best], *free)
+        errors[3, at] = add_batch(estimates[best], truth[at], points)
+    return TruthMatch(add_m=errors[0], adds_m=errors[1], mssd_m=errors[2], add_turned_m=errors[3], truth=truth,
+                      only=only)
 
 
 def object_errors(items: Sequence[ObjectOutput], truths: Truths, model: ObjectModel,

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.columns import aligned
@@ -12,10 +13,10 @@ from storm_core.cli.evaluate.dataset_run import (
     run_head,
     say_what_is_special,
     strata_of,
-    stratum_table,
 )
 from storm_core.cli.limits import within_limits
 from storm_core.cli.run_table import table
+from storm_core.cli.sequence_table import sequence_tables
 from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,13 +40,18 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--no-reregistration", action="store_true", help="a loss is final")
     parser.add_argument("--all-variants", action="store_true",
                         help="run with and without TOM, with and without re-registration, and say the differences")
+    parser.add_argument("--stride", type=int, nargs="+", metavar="N", default=[1],
+                        help="every N-th frame of each scene, their stamps unchanged; several N: a table of them, the "
+                             "report is about the first (default: 1)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from storm_core.evaluation.system import VARIANTS, plan, variant_config
+    from storm_core.evaluation.sequences import sequence_figures
+    from storm_core.evaluation.strata import find_benchmark
+    from storm_core.evaluation.system import VARIANTS, plan, sequence_rows, variant_config
     from storm_core.evaluation.workers import do_jobs
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.results import to_json
@@ -55,30 +61,40 @@ def run(args: argparse.Namespace) -> int:
     if args.all_variants and chosen != "full":
         raise ConfigError("--all-variants already runs without TOM and without re-registration; remove --no-monitor "
                           "and --no-reregistration")
+    strides = list(dict.fromkeys(args.stride))
+    if min(strides) < 1:
+        raise ConfigError(f"--stride must be at least 1, got {min(strides)}")
     setup = prepare(args, "system")
     variants = list(VARIANTS) if args.all_variants else [chosen]
-    jobs = {name: plan(setup.dataset, variant_config(setup.config, name), setup.models) for name in variants}
-    outcomes, reused = do_jobs([job for of_one in jobs.values() for job in of_one], setup.crew, setup.parts,
-                               unit="scene")
-    size = len(jobs[variants[0]])
-    parts = {name: outcomes[k * size:(k + 1) * size] for k, name in enumerate(variants)}
-    counted = {"parts": len(outcomes), "parts_reused": reused}
+    datasets = {n: setup.dataset.every(n) for n in strides}
+    setup = replace(setup, dataset=datasets[strides[0]])
+    # The first stride with every variant and a whole report; further strides for their figures.
+    plans = [(name, strides[0]) for name in variants] + [(chosen, n) for n in strides[1:]]
+    jobs = [plan(datasets[n], variant_config(setup.config, name), setup.models) for name, n in plans]
+    every_outcome, reused = do_jobs([job for of_one in jobs for job in of_one], setup.crew, setup.parts, unit="scene")
+    parts = iter(every_outcome)
+    outcomes = [[next(parts) for _ in of_one] for of_one in jobs]
+    counted = {"parts": len(every_outcome), "parts_reused": reused}
+    benchmark = find_benchmark(setup.dataset.root)
+    sequences = {str(n): sequence_figures(sequence_rows(datasets[n], of_one, found, setup.models), benchmark,
+                                          setup.config.seed)
+                 for (name, n), of_one, found in zip(plans, jobs, outcomes, strict=True) if name == chosen}
     with whole_folder(setup.out) as folder:
-        every = {name: _write(folder if name == variants[0] else folder / name, setup, name, jobs[name], parts[name],
-                              counted) for name in tqdm(variants, unit="report", disable=None)}
-        results = every[variants[0]]
+        every = {name: _write(folder if name == variants[0] else folder / name, setup, name, jobs[k], outcomes[k],
+                              counted) for k, name in enumerate(tqdm(variants, unit="report", disable=None))}
+        results = every[variants[0]] | {"sequences": sequences}
         if args.all_variants:
             results = results | {
                 "variants": {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()},
                 "differences": {name: _differences(folder, folder / name, setup.config.seed) for name in variants[1:]}}
-            (folder / "results.json").write_text(to_json(results))
+        (folder / "results.json").write_text(to_json(results))
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(to_json(results))
     print(table(results))
     if args.all_variants:
         print("\n" + _variant_table(results))
-    print(stratum_table(results), end="")
+    print("\n" + sequence_tables(sequences))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
     return within_limits(args, results)
@@ -88,7 +104,7 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
            counted: Mapping[str, int]) -> dict[str, Any]:
     """All files of one variant; its results."""
     from storm_core.bop.dataset import object_ids
-    from storm_core.evaluation.system import SceneSequence, outputs_of, variant_config
+    from storm_core.evaluation.system import SceneSequence, outputs_of, truth_of_searched, variant_config
     from storm_core.report.pose_table import judge_poses, object_figures
     from storm_core.report.run import load_run_truth, pose_estimates, write_run
 
@@ -100,12 +116,12 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
     sequence = SceneSequence(path=data.root, name=setup.out.name, sha256=data.sha256,
                              images=[image for job in jobs for image in job.images])
     # Ground truth is opened only now, when everything has been predicted.
-    truth = load_run_truth(sequence, config, models)
+    truth = truth_of_searched(load_run_truth(sequence, config, models), jobs)
     estimates = pose_estimates(sequence.ids, outputs, object_ids(data.models, models))
     extra = {key: head[key] for key in ("targets", "images_left_out", "skipped", "workers")}
     judged = judge_poses(data.annotations, data.targets, estimates, models)
     diameters = {int(name): model.diameter for name, model in models.items()}
-    extra |= {"variant": variant,
+    extra |= {"variant": variant, "stride": data.stride,
               "at_targets": {str(i): object_figures(targets, diameters[i]) for i, targets in judged.items()},
               **strata_of(data.root, judged, diameters)}
     folder.mkdir(exist_ok=True)
