@@ -13,12 +13,12 @@ OPTIONS = ("suite", "split", "count", "frames", "strata", "models", "mesh_unit",
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `storm simulate benchmark`; all default to None."""
     group = parser.add_argument_group("benchmark", "options of `storm simulate benchmark`")
-    group.add_argument("--suite", metavar="NAME", help="tracking, registration, absence or failure")
+    group.add_argument("--suite", metavar="NAME", help="tracking, registration, absence, failure or symmetric")
     group.add_argument("--split", metavar="NAME",
                        help="train, val or test: their objects are disjoint (default: test)")
     group.add_argument("--count", type=int, metavar="N", help="scenes in all (default: as many as the suite says)")
     group.add_argument("--frames", type=int, metavar="N",
-                       help="frames per scene of tracking (default: 60) and failure (default: 120)")
+                       help="frames per scene of tracking (default: 60), failure (120) and symmetric (280)")
     group.add_argument("--strata", nargs="+", metavar="AXIS=VALUE",
                        help="only these, e.g. baseline occlusion=40 light (all values) occlusion=40+light=dim")
     group.add_argument("--models", metavar="DIR",
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, images: bool, bags: bool) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already; remove it or choose another --out")
     depth_camera(sensor)
-    pool = procedural_pool(split, args.seed)
+    pool = procedural_pool(split, args.seed, symmetric=suite.name == "symmetric")
     if args.models is not None:
         pool = user_pool(args.models, split, args.seed, args.mesh_unit or "auto")
     plans = plan_scenes(suite, pool, split=split, seed=args.seed, count=args.count, strata=args.strata or (),

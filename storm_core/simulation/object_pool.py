@@ -26,7 +26,8 @@ _CLEAR = 0.35
 """Two plain colours are different objects to a camera when one channel differs by more."""
 
 _PRINTED = tuple(kind for kind in FAMILIES if kind not in ("lump", "pipe"))
-_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[float, float], int]] = {
+_Roles = Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[float, float], int]]
+_ROLES: _Roles = {
     "textured": (("box", "can", "bottle", "mug", "assembly", "polygon", "rounded_block"), ("print",), (0.09, 0.20), 4),
     "textureless": (("mug", "assembly", "pebble", "bracket"), ("plain",), (0.08, 0.18), 2),
     "bare": (("assembly", "bracket", "pipe", "pebble"), ("bare",), (0.08, 0.18), 2),
@@ -35,6 +36,10 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[float, float], i
     "continuous": (("can", "bottle", "vessel", "ring"), ("banded", "plain"), (0.08, 0.18), 2),
     "discrete": (("box", "polygon", "gear", "rounded_block"), ("plain",), (0.08, 0.18), 2)}
 """Axis value `object` -> kinds, looks, diameters [m], how many."""
+_SYMMETRIC: _Roles = {
+    "cylinder": (("can",), ("banded", "plain"), (0.08, 0.18), 2), "box": (("box",), ("plain",), (0.08, 0.18), 2),
+    "bowl": (("vessel",), ("banded", "plain"), (0.08, 0.18), 2)}
+"""The same for the suite `symmetric`."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,12 +90,13 @@ class Pool:
         return obj_id + (1 if role == "same_shape" else 2)
 
 
-def procedural_pool(split: str, seed: int) -> Pool:
+def procedural_pool(split: str, seed: int, *, symmetric: bool = False) -> Pool:
     """Targets of every role, each followed by its two look-alikes.
 
     Args:
-      split: its seeds are used by no other split. seed: of the benchmark.
+      split: its seeds are used by no other split. seed: of the benchmark. symmetric: of the suite `symmetric`.
     """
+    roles = _SYMMETRIC if symmetric else _ROLES
     if split not in SPLITS:
         raise ConfigError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     if not 0 <= seed < _SEEDS_PER_SPLIT // _SEEDS_PER_BENCHMARK:
@@ -98,7 +104,7 @@ def procedural_pool(split: str, seed: int) -> Pool:
     at = SPLITS.index(split) * _SEEDS_PER_SPLIT + seed * _SEEDS_PER_BENCHMARK
     recipes: dict[int, tuple[str, Recipe]] = {}
     targets: dict[str, tuple[int, ...]] = {}
-    for role, (kinds, looks, size, count) in _ROLES.items():
+    for role, (kinds, looks, size, count) in roles.items():
         # Neighbours in a role are of different kinds.
         order = np.random.default_rng([at, len(recipes)]).permutation(kinds)
         ids = []

@@ -57,6 +57,8 @@ SUITES: dict[str, Suite] = {suite.name: suite for suite in (
         "object": ("textured", "textureless", "continuous", "discrete")}),
     Suite(name="failure", version=1, frames=120, rounds=2, axes={
         "event": ("none", "occluded", "left_view", "moved", "removed", "swapped", "depth_lost", "shaken")}),
+    Suite(name="symmetric", version=1, frames=280, rounds=6, crossed=True, axes={
+        "object": ("cylinder", "box", "bowl"), "speed": ("hand", "fast"), "distractors": ("none",)}),
 )}
 """The benchmarks by name."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from storm_core.errors import MeshError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, from_rotation_translation, se3_exp, so3_exp, transform
-from storm_core.geometry.symmetry import nearest_equivalent, shape_symmetries, symmetry_group
+from storm_core.geometry.symmetry import free_axis, nearest_equivalent, shape_symmetries, symmetry_group, turned_to
 from test.synthetic import model_of, pose
 
 FLIP_X = np.diag([1.0, -1, -1, 1])
@@ -121,3 +121,42 @@ def test_asymmetric_shape_has_none() -> None:
     horn.apply_translation((0.035, 0.02, 0.06))
     found = shape_symmetries(model_of(trimesh.util.concatenate([base, horn]), "horned", None))
     assert np.array_equal(found, np.eye(4)[None])
+
+
+@settings(max_examples=30)
+@given(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda a: np.linalg.norm(a) > 0.1),
+       st.tuples(*[st.floats(-50, 50)] * 3), st.booleans())
+def test_a_continuous_axis_is_found_in_its_group(axis: tuple, offset: tuple, flip: bool) -> None:
+    info: dict = {"symmetries_continuous": [{"axis": list(axis), "offset": list(offset)}]}
+    unit = np.array(axis) / np.linalg.norm(axis)
+    if flip:
+        across = np.cross(unit, [1.0, 0, 0] if abs(unit[0]) < 0.7 else [0, 1.0, 0])
+        info["symmetries_discrete"] = [turn_about(across / np.linalg.norm(across), np.pi,
+                                                  np.array(offset)).reshape(-1).tolist()]
+    found, point = free_axis(symmetry_group(info, 1e-3))
+    assert abs(found @ unit) == pytest.approx(1.0, abs=1e-6)
+    away = point - 1e-3 * np.array(offset)
+    assert np.linalg.norm(away - (away @ unit) * unit) < 1e-6
+
+
+def test_discrete_groups_and_spheres_have_no_free_axis() -> None:
+    six = [turn_about([0, 0, 1], k * np.pi / 3, np.zeros(3)).reshape(-1).tolist() for k in range(1, 6)]
+    ball = [{"axis": axis, "offset": [0, 0, 0]} for axis in ([0, 0, 1], [1, 0, 0])]
+    assert free_axis(symmetry_group({}, 1e-3)) is None
+    assert free_axis(symmetry_group({"symmetries_discrete": six}, 1e-3)) is None
+    assert free_axis(symmetry_group({"symmetries_continuous": ball}, 1e-3)) is None
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.floats(-3.1, 3.1))
+def test_turning_about_the_free_axis_undoes_a_spin_and_leaves_no_better_turn(seed: int, spin: float) -> None:
+    rng = np.random.default_rng(seed)
+    axis, point = rng.normal(size=3), rng.uniform(-0.1, 0.1, 3)
+    axis /= np.linalg.norm(axis)
+    truth = se3_exp(rng.normal(size=6))
+    spun = truth @ turn_about(axis, spin, point)
+    np.testing.assert_allclose(turned_to(spun[None], truth[None], axis, point)[0], truth, atol=1e-9)
+    other = se3_exp(rng.normal(size=6) * 0.3) @ spun
+    best = angle_between(turned_to(spun[None], other[None], axis, point)[0], other)
+    grid = np.array([spun @ turn_about(axis, a, point) for a in np.linspace(-np.pi, np.pi, 181)])
+    assert best <= angle_between(grid, other).min() + 1e-9

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import chi2, kstest
 
 from storm_core.geometry.pose import se3_exp
 from storm_core.metrics.calibration import calibration, precision_recall
-from storm_core.metrics.covariance import nees
+from storm_core.metrics.covariance import LEVEL_95, ellipsoid_level, nees
 from storm_core.metrics.loss_detection import Loss, carried, false_reregistrations, losses, withdrawals
 from storm_core.metrics.motion import flips
 from storm_core.types import Reason, StepOutput, Transition
@@ -163,6 +163,25 @@ def test_errors_drawn_from_the_covariance_have_a_nees_of_six() -> None:
     assert (values <= chi2.ppf(0.95, 6)).mean() == pytest.approx(0.95, abs=0.012)
     small = nees(estimates, truths, np.repeat(COVARIANCE[None] / 4, count, 0))
     assert small == pytest.approx(4 * values), "half the claimed spread, four times the NEES"
+
+
+def test_levels_of_errors_drawn_from_the_covariance_are_spread_evenly() -> None:
+    count = 4000
+    truths = path(count)
+    errors = drawn(count, COVARIANCE)
+    estimates = np.linalg.inv(se3_exp(errors)) @ truths
+    covariances = np.repeat(COVARIANCE[None], count, 0)
+    levels = ellipsoid_level(estimates, truths, covariances)
+    assert kstest(levels, "uniform").pvalue > 1e-3
+    assert (levels <= LEVEL_95).mean() == pytest.approx(0.95, abs=0.012)
+    # About the camera's axis of view the turn is free: its error is taken away, the truth turned likewise.
+    loose = np.diag([1e-6] * 5 + [0.25])
+    errors = drawn(count, loose)
+    errors[:, 5] = 0
+    poses = np.repeat(np.eye(4)[None], count, 0)
+    free = (np.array([0.0, 0, 1]), np.zeros(3))
+    levels = ellipsoid_level(poses, se3_exp(errors), np.repeat(loose[None], count, 0), free)
+    assert kstest(levels, "uniform").pvalue > 1e-3, "five dimensions are left"
 
 
 def test_nees_is_about_the_camera_and_needs_a_proper_covariance() -> None:
