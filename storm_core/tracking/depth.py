@@ -72,6 +72,7 @@ def depth_kernel(pose, cam, pivot, points, normals, depth_image, sigma, gate, ta
     return counts
 
 
+@njit(cache=True)
 def measurement_sigma(z: float) -> float:
     """Standard deviation of structured-light and stereo depth at distance z [m], both in metres."""
     return 0.0015 + 0.003 * z * z

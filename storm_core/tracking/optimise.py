@@ -1,15 +1,28 @@
 """Robust Gauss-Newton on SE(3): region, depth and texture terms together, coarse to fine, about the object centre."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.refinement.icp import apply_at
-from storm_core.tracking import depth as depth_modality
-from storm_core.tracking import region, texture
-from storm_core.tracking.sparse_model import SparseView, rendered_view
+from storm_core.tracking import depth, region
+from storm_core.tracking.depth import depth_kernel, measurement_sigma
+from storm_core.tracking.region import SIGMA_FLOOR, STEP, accumulate_kernel, lines_kernel, odds_kernel
+from storm_core.tracking.sparse_model import SparseView, rendered_view, view_kernel
+from storm_core.tracking.texture import (
+    CORRELATED_POINTS,
+    SHRINKS,
+    KeyFrame,
+    brightness_images,
+    look_kernel,
+    texture_kernel,
+    texture_of,
+)
+from storm_core.tracking.texture import SIGMA_FLOOR as TEXTURE_FLOOR
 from storm_core.tracking.uncertainty import diagonal_information
 from storm_core.types import Frame
 
@@ -22,6 +35,15 @@ TEXTURE_SCALE = 2
 PRIOR_SHIFT, PRIOR_TURN = 0.1, 0.06
 """Standard deviation of the motion prediction: diameters, radians. It decides only what the image leaves open: a can
 that contour and depth let spin freely must stay near the prediction until its texture can hold it."""
+
+MAX_SHIFT, MAX_TURN = 0.5, 0.5
+"""Longest step: diameters, radians."""
+
+JUDGE_SCALE, JUDGE_GATE = 2, 0.08
+"""Segment length [px] and depth gate [diameters] that poses are judged with."""
+
+MIN_GATE = 0.006
+"""Smallest depth gate [m]: depth noise."""
 
 MIN_USED = 12
 """Lines plus depth points below which the image cannot correct the prediction."""
@@ -83,36 +105,163 @@ def moved(
     return out
 
 
-def normal_equations(
-    frame: Frame,
-    model: ObjectModel,
-    view: SparseView,
-    pose: NDArray[np.float64],
-    posterior: NDArray[np.float32],
-    scale: int,
-    gate: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-    """Hessian (6, 6), gradient (6,), line table, depth counts and weighted region cost of one pose.
-
-    Args:
-      posterior: foreground probability by colour. scale: segment length of the lines [px]. gate: depth gate [m].
-    """
-    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    d = model.diameter
-    pivot = center_of(model, pose)
-    table, geometry = region.measure_lines(frame, view, pose, posterior, scale, occlusion_gap(d), 0.35 * d)
-    cost, _ = region.accumulate_kernel(
-        table, geometry, frame.camera.vector, pivot, region.SIGMA_FLOOR * scale, hessian, gradient
-    )
-    counts = depth_modality.add_depth(
-        frame, view, pose, pivot, depth_modality.measurement_sigma(pivot[2]), gate, tolerance(d), hessian, gradient
-    )
-    return hessian, gradient, table, counts, cost
-
-
 def occlusion_gap(diameter: float) -> float:
     """Depth step in front of the model that counts as an occluder [m]."""
     return float(np.clip(0.15 * diameter, 0.012, 0.03))
+
+
+# What a fit is judged by: the vector that `judge_kernel` returns.
+(INLIER, OCCLUDED, BEHIND, MEASURED, POINTS, LINES, OCCLUDED_LINES, CONTRAST, VARIANCE, STATISTICS) = range(10)
+
+
+@njit(cache=True)
+def terms_kernel(view, pose, pivot, cam, rgb, depth_image, odds, scale, gate, limits, hessian, gradient):
+    """Add the region and depth terms of a pose in place; returns line table, depth counts and weighted region cost.
+
+    scale: segment length of the lines [px]. gate: depth gate [m]. limits: see `limits_of`.
+    """
+    gap, behind, tau = limits
+    table, geometry = lines_kernel(
+        pose,
+        cam,
+        view.contour_points,
+        view.contour_normals,
+        view.inner_runs,
+        view.outer_runs,
+        rgb,
+        depth_image,
+        odds,
+        STEP,
+        scale,
+        gap,
+        behind,
+    )
+    cost, _ = accumulate_kernel(table, geometry, cam, pivot, SIGMA_FLOOR * scale, hessian, gradient)
+    counts = depth_kernel(
+        pose,
+        cam,
+        pivot,
+        view.surface_points,
+        view.surface_normals,
+        depth_image,
+        measurement_sigma(pivot[2]),
+        gate,
+        tau,
+        hessian,
+        gradient,
+    )
+    return table, counts, cost
+
+
+@njit(cache=True)
+def texture_terms(texture, level, images, pose, pivot, cam, depth_image, tau, hessian, gradient):
+    """Add the brightness terms of a pose in place. texture: (points, normals, brightness), see `texture_of`."""
+    points, normals, brightness = texture
+    if points.shape[0] == 0:
+        return
+    seen = look_kernel(points, normals, pose, cam, images[level], SHRINKS[level], depth_image, 2.0 * tau)
+    texture_kernel(seen, brightness[level], cam, pivot, TEXTURE_FLOOR, CORRELATED_POINTS, hessian, gradient)
+
+
+@njit(cache=True)
+def pivot_of(pose, center):
+    """Object centre in the camera frame [m], (3,)."""
+    out = np.empty(3)
+    for i in range(3):
+        out[i] = pose[i, 0] * center[0] + pose[i, 1] * center[1] + pose[i, 2] * center[2] + pose[i, 3]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, texture, gate, limits):
+    """Hessian (6, 6) and statistics (STATISTICS,) of a pose, without moving it."""
+    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
+    odds = np.empty_like(posterior)
+    odds_kernel(posterior, odds)
+    pivot = pivot_of(pose, center)
+    table, counts, cost = terms_kernel(
+        view, pose, pivot, cam, rgb, depth_image, odds, JUDGE_SCALE, gate, limits, hessian, gradient
+    )
+    texture_terms(texture, 0, images, pose, pivot, cam, depth_image, limits[2], hessian, gradient)
+    lines, hidden, contrast = 0.0, 0.0, 0.0
+    for i in range(table.shape[0]):
+        lines += table[i, region.USED]
+        hidden += table[i, region.OCCLUDED]
+        contrast += table[i, region.CONTRAST]
+    seen = counts[depth.INLIER] + counts[depth.OCCLUDED] + counts[depth.BEHIND]
+    out = np.empty(STATISTICS)
+    out[INLIER] = counts[depth.INLIER] / max(seen, 1.0)
+    out[OCCLUDED] = counts[depth.OCCLUDED] / max(seen, 1.0)
+    out[BEHIND] = counts[depth.BEHIND] / max(seen, 1.0)
+    out[MEASURED] = seen / max(seen + counts[depth.MISSING], 1.0)
+    out[POINTS] = counts[depth.INLIER]
+    out[LINES] = lines
+    out[OCCLUDED_LINES] = hidden / max(lines + hidden, 1.0)
+    out[CONTRAST] = contrast / max(lines, 1.0)
+    out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
+    return hessian, out
+
+
+@njit(cache=True, nogil=True)
+def align_kernel(
+    vertices,
+    faces,
+    center,
+    diameter,
+    start,
+    view,
+    cam,
+    rgb,
+    depth_image,
+    images,
+    posterior,
+    texture,
+    scales,
+    gates,
+    refresh,
+    prior,
+    limits,
+):
+    """Pose (4, 4) and view after len(scales) Gauss-Newton steps from `start`; see `align`.
+
+    scales: (N,) segment lengths [px]. gates: (N,) depth gates [m]. refresh: step before which the view is rendered
+    anew, negative for never. prior: (6, 6) information of the start.
+    """
+    pose = start.copy()
+    odds = np.empty_like(posterior)
+    odds_kernel(posterior, odds)
+    height, width = depth_image.shape
+    total = np.zeros(6)
+    for i in range(len(scales)):
+        if i == refresh:
+            view = view_kernel(vertices, faces, center, diameter, pose, cam, width, height)
+        hessian, gradient = prior.copy(), -(prior @ total)
+        pivot = pivot_of(pose, center)
+        terms_kernel(
+            view, pose, pivot, cam, rgb, depth_image, odds, scales[i], gates[i], limits, hessian, gradient
+        )
+        level = 0 if scales[i] <= TEXTURE_SCALE else 1
+        texture_terms(texture, level, images, pose, pivot, cam, depth_image, limits[2], hessian, gradient)
+        xi = np.linalg.solve(hessian, gradient)
+        shift = np.sqrt(xi[0] ** 2 + xi[1] ** 2 + xi[2] ** 2)
+        turn = np.sqrt(xi[3] ** 2 + xi[4] ** 2 + xi[5] ** 2)
+        xi *= min(1.0, MAX_TURN / max(turn, 1e-9), MAX_SHIFT * diameter / max(shift, 1e-9))
+        apply_at(pose, pivot, xi)
+        total += xi
+    return pose, view
+
+
+def limits_of(diameter: float) -> tuple[float, float, float]:
+    """Depth steps [m]: in front of the contour that is an occluder, behind it that is background, tolerance."""
+    return occlusion_gap(diameter), 0.35 * diameter, tolerance(diameter)
+
+
+@lru_cache(maxsize=16)
+def schedule(iterations: int, first: float, last: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Segment lengths [px] and depth gates (in the unit of first and last), from coarse to fine; (iterations,) each."""
+    step = np.arange(iterations)
+    scales = np.array(SCALES)[np.minimum(step * len(SCALES) // iterations, len(SCALES) - 1)]
+    return scales, first * (last / first) ** (step / max(iterations - 1, 1))
 
 
 def align(
@@ -121,8 +270,9 @@ def align(
     start: NDArray[np.float64],
     posterior: NDArray[np.float32],
     iterations: int,
-    key: texture.KeyFrame | None = None,
+    key: KeyFrame | None = None,
     gates: tuple[float, float] = (0.35, 0.08),
+    view: SparseView | None = None,
 ) -> Fit:
     """The pose near `start` (4, 4) that explains contour and depth best.
 
@@ -130,27 +280,29 @@ def align(
       key: remembered texture. It steers from the first iteration on, through the small picture: left to contour and
         depth alone, a can would turn out of the reach of its print before the print is asked.
       gates: first and last depth gate [diameters].
+      view: what the object looks like from about there, for the coarse half; rendered when None.
     """
-    pose = np.array(start, np.float64, order="C")
     d = model.diameter
-    view = rendered_view(model, pose, frame.camera)
-    prior = diagonal_information(PRIOR_SHIFT * d, PRIOR_TURN)
-    total = np.zeros(6)
-    refreshed = False
-    for i in range(iterations):
-        scale = SCALES[min(i * len(SCALES) // iterations, len(SCALES) - 1)]
-        gate = max(gates[0] * (gates[1] / gates[0]) ** (i / max(iterations - 1, 1)) * d, 0.006)
-        hessian, gradient, _, _, _ = normal_equations(frame, model, view, pose, posterior, scale, gate)
-        if key is not None:
-            level = 0 if scale <= TEXTURE_SCALE else 1
-            texture.add_texture(frame, key, pose, center_of(model, pose), 2 * tolerance(d), hessian, gradient, level)
-        xi = np.linalg.solve(hessian + prior, gradient - prior @ total)
-        xi *= min(1.0, 0.5 / max(np.linalg.norm(xi[3:]), 1e-9), 0.5 * d / max(np.linalg.norm(xi[:3]), 1e-9))
-        apply_at(pose, center_of(model, pose), xi)
-        total += xi
-        if not refreshed and (i + 1) * 2 >= iterations and i + 1 < iterations:
-            view = rendered_view(model, pose, frame.camera)
-            refreshed = True
+    scales, relative_gates = schedule(iterations, *gates)
+    pose, view = align_kernel(
+        model.vertices,
+        model.faces,
+        model.center,
+        d,
+        np.array(start, np.float64, order="C"),
+        rendered_view(model, start, frame.camera) if view is None else view,
+        frame.camera.vector,
+        frame.rgb,
+        frame.depth,
+        brightness_images(frame),
+        posterior,
+        texture_of(key),
+        scales,
+        np.maximum(relative_gates * d, MIN_GATE),
+        iterations // 2 if iterations > 1 else -1,
+        diagonal_information(PRIOR_SHIFT * d, PRIOR_TURN),
+        limits_of(d),
+    )
     return assess(frame, model, view, pose, posterior, key)
 
 
@@ -160,32 +312,35 @@ def assess(
     view: SparseView,
     pose: NDArray[np.float64],
     posterior: NDArray[np.float32],
-    key: texture.KeyFrame | None = None,
+    key: KeyFrame | None = None,
 ) -> Fit:
     """How well a pose fits, without moving it."""
-    hessian, _, table, counts, cost = normal_equations(
-        frame, model, view, pose, posterior, 2, max(0.08 * model.diameter, 0.006)
+    d = model.diameter
+    information, values = judge_kernel(
+        view,
+        np.ascontiguousarray(pose),
+        model.center,
+        frame.camera.vector,
+        frame.rgb,
+        frame.depth,
+        brightness_images(frame),
+        posterior,
+        texture_of(key),
+        max(JUDGE_GATE * d, MIN_GATE),
+        limits_of(d),
     )
-    if key is not None:
-        texture.add_texture(
-            frame, key, pose, center_of(model, pose), 2 * tolerance(model.diameter), hessian, np.zeros(6)
-        )
-    seen = counts[depth_modality.INLIER] + counts[depth_modality.OCCLUDED] + counts[depth_modality.BEHIND]
-    used = table[:, region.USED] > 0
-    lines, hidden = int(used.sum()), int(table[:, region.OCCLUDED].sum())
-    variance = (cost + counts[depth_modality.SQUARES]) / max(lines + counts[depth_modality.WEIGHTS], 1.0)
-    share = 1.0 / max(seen, 1.0)
+    statistics = values.tolist()
     return Fit(
         cam_from_obj=pose,
         view=view,
-        information=hessian,
-        inlier=counts[depth_modality.INLIER] * share,
-        occluded=counts[depth_modality.OCCLUDED] * share,
-        behind=counts[depth_modality.BEHIND] * share,
-        measured=seen / max(seen + counts[depth_modality.MISSING], 1.0),
-        points=int(counts[depth_modality.INLIER]),
-        lines=lines,
-        occluded_lines=hidden / max(lines + hidden, 1),
-        contrast=float(table[used, region.CONTRAST].mean()) if lines else 0.0,
-        variance=float(variance),
+        information=information,
+        inlier=statistics[INLIER],
+        occluded=statistics[OCCLUDED],
+        behind=statistics[BEHIND],
+        measured=statistics[MEASURED],
+        points=int(statistics[POINTS]),
+        lines=int(statistics[LINES]),
+        occluded_lines=statistics[OCCLUDED_LINES],
+        contrast=statistics[CONTRAST],
+        variance=statistics[VARIANCE],
     )

@@ -33,7 +33,13 @@ def step_table() -> NDArray[np.float64]:
     return 0.5 - AMPLITUDE * np.tanh((r[:, None] - d) / (2 * SLOPE))
 
 
-STEP = step_table()
+STEP = step_table().astype(np.float32)
+
+MIN_CLAIM, MAX_CLAIM = np.float32(0.02), np.float32(0.98)
+"""Foreground probability that the colour of one pixel may claim."""
+
+BEHIND_ODDS = np.float32(1 / 9)
+"""Most favourable odds of a pixel that is measured far behind the contour."""
 
 
 @njit(cache=True)
@@ -53,36 +59,81 @@ def nearest_around(depth_image, x, y, reach):
 
 
 @njit(cache=True)
-def line_posterior(likelihood, step, out):
-    """Mean and variance of the contour distance [segments] from foreground probabilities (SEGMENTS,) into out[0:2]."""
-    count = step.shape[1]
+def line_posterior(likelihood, step, product):
+    """Mean and variance of the contour distance [segments] from foreground probabilities (SEGMENTS,).
+
+    product: (DISTANCE_COUNT,) working space.
+    """
+    # Distances in the inner loop: their products are independent of each other and fill the vector unit.
+    for j in range(DISTANCE_COUNT):
+        product[j] = 1.0
+    for k in range(SEGMENTS):
+        p = np.float32(2.0) * likelihood[k]
+        miss = np.float32(2.0) - p
+        change = p - miss
+        for j in range(DISTANCE_COUNT):
+            product[j] *= miss + step[k, j] * change
     total, mean, square = 0.0, 0.0, 0.0
-    for j in range(count):
-        p = 1.0
-        for k in range(step.shape[0]):
-            p *= 2.0 * (step[k, j] * likelihood[k] + (1.0 - step[k, j]) * (1.0 - likelihood[k]))
-        d = j - (count - 1) / 2
-        total += p
-        mean += p * d
-        square += p * d * d
+    for j in range(DISTANCE_COUNT):
+        d = j - (DISTANCE_COUNT - 1) / 2
+        total += product[j]
+        mean += product[j] * d
+        square += product[j] * d * d
     mean /= total
-    out[0] = mean
-    out[1] = square / total - mean * mean
+    return mean, square / total - mean * mean
 
 
 @njit(cache=True)
-def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, posterior, step, scale, gap, behind):
+def odds_kernel(posterior, out):
+    """Odds (4096,) of object against background by colour, kept within what one pixel may claim."""
+    for k in range(posterior.shape[0]):
+        f = min(max(posterior[k], MIN_CLAIM), MAX_CLAIM)
+        out[k] = f / (np.float32(1.0) - f)
+
+
+@njit(cache=True)
+def segment_probabilities(q, inner, outer, rgb, depth_image, odds, scale, behind, out):
+    """Foreground probability of each segment of one line into out (SEGMENTS,); q: row of the geometry table."""
+    h, w = depth_image.shape
+    z = np.float32(q[6])
+    far, near = z + np.float32(behind), z - np.float32(behind)
+    reach = 0.5 * SEGMENTS * scale + 1.0
+    ends_x, ends_y = reach * abs(q[2]), reach * abs(q[3])
+    within = q[0] > ends_x and q[1] > ends_y and q[0] < w - 1 - ends_x and q[1] < h - 1 - ends_y
+    for k in range(SEGMENTS):
+        # The silhouette beyond its run length is another part of the object or of the background.
+        middle = (k - 0.5 * (SEGMENTS - 1)) * scale
+        if middle < -inner or middle > outer:
+            out[k] = 0.5
+            continue
+        # Pixels inside one segment are independent votes: their odds multiply.
+        total = np.float32(1.0)
+        first = (k - 0.5 * SEGMENTS) * scale + 0.5
+        for m in range(scale):
+            x = int(np.floor(q[0] + (first + m) * q[2] + 0.5))
+            y = int(np.floor(q[1] + (first + m) * q[3] + 0.5))
+            if not within and (x < 0 or y < 0 or x >= w or y >= h):
+                continue
+            zo = depth_image[y, x]
+            if zo > 0 and zo < near:
+                continue
+            vote = odds[color_bin(rgb, y, x)]
+            total *= min(vote, BEHIND_ODDS) if zo > far else vote
+        out[k] = total / (np.float32(1.0) + total)
+
+
+@njit(cache=True)
+def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, odds, step, scale, gap, behind):
     """Table (L, COLUMNS) of line measurements at a pose, and geometry (L, 7): image point, image normal, camera point.
 
-    scale: segment length [px]. gap: a measurement this much in front of the contour occludes the line [m].
+    odds: of object against background by colour, see `odds_kernel`. scale: segment length [px].
+    gap: a measurement this much in front of the contour occludes the line [m].
     behind: a pixel measured this much behind the contour is background whatever its colour [m].
     """
     n = points.shape[0]
     h, w = depth_image.shape
     table, geometry = np.zeros((n, COLUMNS)), np.zeros((n, 7))
-    segments = step.shape[0]
-    p = np.empty(segments)
-    moments = np.empty(2)
+    p, product = np.empty(SEGMENTS, np.float32), np.empty(DISTANCE_COUNT, np.float32)
     for i in range(n):
         q = geometry[i]
         for k in range(3):
@@ -106,32 +157,11 @@ def lines_kernel(pose, cam, points, normals, inner, outer, rgb, depth_image, pos
         if near > 0 and near < z - gap:
             table[i, OCCLUDED] = 1.0
             continue
-        for k in range(segments):
-            # Pixels inside one segment are independent votes: their odds multiply.
-            odds = 1.0
-            first = (k - 0.5 * segments) * scale
-            for m in range(scale):
-                r = first + m + 0.5
-                x, y = int(np.floor(q[0] + r * q[2] + 0.5)), int(np.floor(q[1] + r * q[3] + 0.5))
-                if x < 0 or y < 0 or x >= w or y >= h:
-                    continue
-                f = posterior[color_bin(rgb, y, x)]
-                zo = depth_image[y, x]
-                if zo > 0 and zo > z + behind:
-                    f = min(f, 0.1)
-                elif zo > 0 and zo < z - behind:
-                    f = 0.5
-                f = min(max(f, 0.02), 0.98)
-                odds *= f / (1.0 - f)
-            p[k] = odds / (1.0 + odds)
-            # The silhouette beyond its run length is another part of the object or of the background.
-            centre = (k - 0.5 * (segments - 1)) * scale
-            if centre < -inner[i] or centre > outer[i]:
-                p[k] = 0.5
-        line_posterior(p, step, moments)
-        middle = segments // 2
-        table[i, DISTANCE] = moments[0] * scale
-        table[i, VARIANCE] = moments[1] * scale * scale
+        segment_probabilities(q, inner[i], outer[i], rgb, depth_image, odds, scale, behind, p)
+        mean, variance = line_posterior(p, step, product)
+        middle = SEGMENTS // 2
+        table[i, DISTANCE] = mean * scale
+        table[i, VARIANCE] = variance * scale * scale
         table[i, USED] = 1.0
         table[i, CONTRAST] = 0.5 * (p[middle - 1] + p[middle - 2] - p[middle + 1] - p[middle + 2])
     return table, geometry
@@ -167,6 +197,13 @@ def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):
     return cost, used
 
 
+def odds_of(posterior: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What `lines_kernel` reads: odds (4096,) from the foreground probability by colour."""
+    odds = np.empty_like(posterior)
+    odds_kernel(posterior, odds)
+    return odds
+
+
 def measure_lines(
     frame: Frame,
     view: SparseView,
@@ -186,7 +223,7 @@ def measure_lines(
         view.outer_runs,
         frame.rgb,
         frame.depth,
-        posterior,
+        odds_of(posterior),
         STEP,
         scale,
         gap,

@@ -4,7 +4,7 @@ The tracker only knows `SparseView`; whether it was rendered a moment ago or loo
 does not matter to it. Points and normals live in the object frame, so a view stays usable while the pose is refined.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,9 +27,8 @@ RUN_REACH = 40
 """Run lengths are followed up to this many crop px."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SparseView:
-    """What one viewpoint shows of the object.
+class SparseView(NamedTuple):
+    """What one viewpoint shows of the object. A named tuple, because compiled code takes and returns it whole.
 
     Attributes:
       contour_points: (L, 3) silhouette points [m], object frame.
@@ -38,6 +37,7 @@ class SparseView:
       surface_points, surface_normals: (P, 3) visible surface points [m] and unit normals, object frame.
       inside: share of the silhouette inside the image.
       crop: (7,) crop camera, see `crop_camera`. depth: (side, side) rendered depth [m], 0 = background.
+      cam_from_obj: (4, 4) pose the view was rendered at.
     """
 
     contour_points: NDArray[np.float64]
@@ -49,6 +49,7 @@ class SparseView:
     inside: float
     crop: NDArray[np.float64]
     depth: NDArray[np.float32]
+    cam_from_obj: NDArray[np.float64]
 
 
 @njit(cache=True)
@@ -65,25 +66,33 @@ def _turn_to_object(pose, x, y, z, out):
 
 
 @njit(cache=True)
-def _smoothed(mask, radius):
-    """Mask as float, averaged over a (2 radius + 1)^2 box (two passes)."""
-    h, w = mask.shape
-    rows = np.zeros((h, w))
-    out = np.zeros((h, w))
-    norm = 1.0 / (2 * radius + 1)
-    for v in range(h):
-        for u in range(radius, w - radius):
-            total = 0.0
-            for k in range(-radius, radius + 1):
-                total += mask[v, u + k]
-            rows[v, u] = total * norm
-    for v in range(radius, h - radius):
-        for u in range(w):
-            total = 0.0
-            for k in range(-radius, radius + 1):
-                total += rows[v + k, u]
-            out[v, u] = total * norm
-    return out
+def border_kernel(mask, u, v, out):
+    """The silhouette's border near its pixel (u, v), at least 3 px from the rim of mask (side, side) uint8.
+
+    The mask, averaged over 5 x 5 px, falls from inside to outside: its gradient gives the outward normal, and where it
+    is one half lies the border. out: (3,) normal (x, y) and the distance [px] to the border along it. False where the
+    mask has no direction.
+    """
+    soft = np.zeros((3, 3))
+    for r in range(-3, 4):
+        first = 0
+        for c in range(-3, 2):
+            first += mask[v + r, u + c]
+        second = first - mask[v + r, u - 3] + mask[v + r, u + 2]
+        third = second - mask[v + r, u - 2] + mask[v + r, u + 3]
+        for k in range(max(0, r - 1), min(3, r + 4)):
+            soft[k, 0] += first
+            soft[k, 1] += second
+            soft[k, 2] += third
+    gx = soft[1, 0] - soft[1, 2] + 0.5 * (soft[0, 0] + soft[2, 0] - soft[0, 2] - soft[2, 2])
+    gy = soft[0, 1] - soft[2, 1] + 0.5 * (soft[0, 0] + soft[0, 2] - soft[2, 0] - soft[2, 2])
+    length = np.sqrt(gx * gx + gy * gy)
+    if length < 1e-6:
+        return False
+    out[0], out[1] = gx / length, gy / length
+    # Slope per px of the smoothed step is length / 4, because the stencil above sums weights of 4.
+    out[2] = min(max((soft[1, 1] - 12.5) / (length / 4), -0.5), 1.5)
+    return True
 
 
 @njit(cache=True)
@@ -170,65 +179,55 @@ def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points
 
 
 @njit(cache=True)
-def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, side, max_lines, max_points):
-    """See `SparseView`; returns its arrays in order."""
+def view_kernel(vertices, faces, center, diameter, pose, cam, width, height):
+    """The SparseView of a mesh at a pose (4, 4), from one render of at most MAX_SIDE px."""
+    z = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]
+    side = int(min(max(1.15 * diameter * cam[0] / max(z, 0.02), MIN_SIDE), MAX_SIDE))
     crop = crop_camera(pose, center, diameter, cam, side)
-    inv = np.zeros((side, side), np.float32)
-    face = np.full((side, side), -1, np.int32)
-    raster_one(vertices, faces, pose, crop[:4], inv, face, True)
     depth = np.zeros((side, side), np.float32)
+    face = np.full((side, side), -1, np.int32)
+    raster_one(vertices, faces, pose, crop[:4], depth, face, True)
     mask = np.zeros((side, side), np.uint8)
     step = crop[6]
     total, within = 0, 0
+    for v in range(side):
+        y = crop[5] + step * v
+        for u in range(side):
+            if face[v, u] >= 0:
+                mask[v, u] = 1
+                depth[v, u] = np.float32(1.0) / depth[v, u]
+                total += 1
+                x = crop[4] + step * u
+                if x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1:
+                    within += 1
     edge = np.empty((side * side, 2), np.int32)
     n_edge = 0
-    for v in range(side):
-        for u in range(side):
-            if face[v, u] < 0:
-                continue
-            mask[v, u] = 1
-            depth[v, u] = 1.0 / inv[v, u]
-            total += 1
-            x, y = crop[4] + step * u, crop[5] + step * v
-            if x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1:
-                within += 1
-    soft = _smoothed(mask, 2)
     for v in range(3, side - 3):
+        y = crop[5] + step * v
+        if y < 2 or y > height - 3:
+            continue
         for u in range(3, side - 3):
             if mask[v, u] == 0 or (mask[v, u - 1] and mask[v, u + 1] and mask[v - 1, u] and mask[v + 1, u]):
                 continue
-            x, y = crop[4] + step * u, crop[5] + step * v
-            if x < 2 or y < 2 or x > width - 3 or y > height - 3:
+            x = crop[4] + step * u
+            if x < 2 or x > width - 3:
                 continue
             edge[n_edge, 0], edge[n_edge, 1] = u, v
             n_edge += 1
-    n_lines = min(n_edge, max_lines)
+    n_lines = min(n_edge, MAX_LINES)
     points, normals = np.zeros((n_lines, 3)), np.zeros((n_lines, 3))
     inner, outer = np.zeros(n_lines), np.zeros(n_lines)
+    border = np.empty(3)
     kept = 0
     for i in range(n_lines):
         k = int((i + 0.5) * n_edge / n_lines)
         u, v = edge[k, 0], edge[k, 1]
-        gx = (
-            soft[v, u - 1]
-            - soft[v, u + 1]
-            + 0.5 * (soft[v - 1, u - 1] + soft[v + 1, u - 1] - soft[v - 1, u + 1] - soft[v + 1, u + 1])
-        )
-        gy = (
-            soft[v - 1, u]
-            - soft[v + 1, u]
-            + 0.5 * (soft[v - 1, u - 1] + soft[v - 1, u + 1] - soft[v + 1, u - 1] - soft[v + 1, u + 1])
-        )
-        length = np.sqrt(gx * gx + gy * gy)
-        if length < 1e-6:
+        if not border_kernel(mask, u, v, border):
             continue
-        gx, gy = gx / length, gy / length
-        # The true border lies where the smoothed mask is one half: sub-pixel position along the normal (slope per px
-        # of the smoothed step is length / 4, because the stencil above sums weights of 4).
-        shift = min(max((soft[v, u] - 0.5) / (length / 4), -0.5), 1.5)
-        cu, cv = u + gx * shift, v + gy * shift
+        gx, gy = border[0], border[1]
+        cu, cv = u + gx * border[2], v + gy * border[2]
         z = float(depth[v, u])
-        z += _rim_offset(vertices, faces[face[v, u]], pose, crop, cam, u, v, shift * step * z / cam[0])
+        z += _rim_offset(vertices, faces[face[v, u]], pose, crop, cam, u, v, border[2] * step * z / cam[0])
         xc, yc = (crop[4] + step * cu - cam[2]) / cam[0] * z, (crop[5] + step * cv - cam[3]) / cam[1] * z
         _to_object(pose, xc, yc, z, points[kept])
         # A direction in pixels turns into one in metres with the inverse focal lengths; fx and fy are nearly equal.
@@ -236,18 +235,28 @@ def extract_kernel(vertices, faces, center, diameter, pose, cam, width, height, 
         inner[kept] = step * _run(mask, u, v, -gx, -gy, 1, RUN_REACH)
         outer[kept] = step * _run(mask, u + gx, v + gy, gx, gy, 0, RUN_REACH)
         kept += 1
-    stride = max(1, int(np.ceil(np.sqrt(total / max(max_points, 1)))))
-    surface, surface_n = np.zeros((side * side, 3)), np.zeros((side * side, 3))
-    n = sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, surface, surface_n)
+    stride = max(1, int(np.ceil(np.sqrt(total / MAX_POINTS))))
+    count = ((side + stride - 1) // stride) ** 2
+    surface, surface_normals = np.zeros((count, 3)), np.zeros((count, 3))
+    n = sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, surface, surface_normals)
     inside = within / total if total > 0 else 0.0
-    return points[:kept], normals[:kept], inner[:kept], outer[:kept], surface[:n], surface_n[:n], inside, crop, depth
+    return SparseView(
+        points[:kept],
+        normals[:kept],
+        inner[:kept],
+        outer[:kept],
+        surface[:n],
+        surface_normals[:n],
+        inside,
+        crop,
+        depth,
+        pose.copy(),
+    )
 
 
 def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera: PinholeCamera) -> SparseView:
-    """The view of `model` at a pose (4, 4), from one render of at most 128 px."""
-    z = float(cam_from_obj[2, :3] @ model.center + cam_from_obj[2, 3])
-    side = int(np.clip(1.15 * model.diameter * camera.fx / max(z, 0.02), MIN_SIDE, MAX_SIDE))
-    points, normals, inner, outer, surface, surface_normals, inside, crop, depth = extract_kernel(
+    """The view of `model` at a pose (4, 4)."""
+    return view_kernel(
         model.vertices,
         model.faces,
         model.center,
@@ -256,18 +265,4 @@ def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera:
         camera.vector,
         camera.width,
         camera.height,
-        side,
-        MAX_LINES,
-        MAX_POINTS,
-    )
-    return SparseView(
-        contour_points=points,
-        contour_normals=normals,
-        inner_runs=inner,
-        outer_runs=outer,
-        surface_points=surface,
-        surface_normals=surface_normals,
-        inside=float(inside),
-        crop=crop,
-        depth=depth,
     )

@@ -70,6 +70,14 @@ class KeyFrame:
         return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-9)))
 
 
+NO_TEXTURE = (np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((len(SHRINKS), 0)))
+
+
+def texture_of(key: KeyFrame | None) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Points (P, 3), normals (P, 3) and brightness (levels, P) as kernels take them; P = 0 without key."""
+    return NO_TEXTURE if key is None else (key.points, key.normals, key.brightness)
+
+
 @lru_cache(maxsize=2)
 def brightness_images(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
     """Slightly smoothed grey images, one per entry of SHRINKS, computed once per frame for all objects."""
