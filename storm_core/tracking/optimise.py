@@ -12,7 +12,7 @@ from storm_core.refinement.icp import apply_at
 from storm_core.tracking import depth, region
 from storm_core.tracking.depth import depth_kernel, measurement_sigma
 from storm_core.tracking.region import SIGMA_FLOOR, STEP, accumulate_kernel, lines_kernel, odds_kernel
-from storm_core.tracking.sparse_model import SparseView, rendered_view, view_kernel
+from storm_core.tracking.sparse_model import SparseView, rendered_view, turned_away, view_kernel
 from storm_core.tracking.texture import (
     CORRELATED_POINTS,
     SHRINKS,
@@ -39,6 +39,9 @@ that contour and depth let spin freely must stay near the prediction until its t
 MAX_SHIFT, MAX_TURN = 0.5, 0.5
 """Longest step: diameters, radians."""
 
+MAX_TURNED = 0.12
+"""Change of the line of sight [rad], or of its length (logarithm), up to which an earlier view starts an alignment."""
+
 JUDGE_SCALE, JUDGE_GATE = 2, 0.08
 """Segment length [px] and depth gate [diameters] that poses are judged with."""
 
@@ -59,6 +62,7 @@ class Fit:
       inlier, occluded, behind: shares of the visible surface points with depth (0 when none has depth).
       measured: share of the surface points inside the image that have depth.
       lines: correspondence lines used. occluded_lines: share of the lines hidden by something in front.
+      observable: the information says something about every direction.
       contrast: mean foreground probability just inside minus just outside the contour, in [-1, 1].
     """
 
@@ -74,6 +78,7 @@ class Fit:
     occluded_lines: float
     contrast: float
     variance: float
+    observable: bool
 
     @property
     def quality(self) -> float:
@@ -111,7 +116,19 @@ def occlusion_gap(diameter: float) -> float:
 
 
 # What a fit is judged by: the vector that `judge_kernel` returns.
-(INLIER, OCCLUDED, BEHIND, MEASURED, POINTS, LINES, OCCLUDED_LINES, CONTRAST, VARIANCE, STATISTICS) = range(10)
+(
+    INLIER,
+    OCCLUDED,
+    BEHIND,
+    MEASURED,
+    POINTS,
+    LINES,
+    OCCLUDED_LINES,
+    CONTRAST,
+    VARIANCE,
+    OBSERVABLE,
+    STATISTICS,
+) = range(11)
 
 
 @njit(cache=True)
@@ -164,6 +181,25 @@ def texture_terms(texture, level, images, pose, pivot, cam, depth_image, tau, he
 
 
 @njit(cache=True)
+def positive_definite(matrix):
+    """Whether no direction of a symmetric positive semidefinite matrix is empty up to rounding (Cholesky pivots)."""
+    n = matrix.shape[0]
+    low = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            rest = matrix[i, j]
+            for k in range(j):
+                rest -= low[i, k] * low[j, k]
+            if i > j:
+                low[i, j] = rest / low[j, j]
+            elif not rest > 1e-12 * matrix[i, i]:
+                return False
+            else:
+                low[i, i] = np.sqrt(rest)
+    return True
+
+
+@njit(cache=True)
 def pivot_of(pose, center):
     """Object centre in the camera frame [m], (3,)."""
     out = np.empty(3)
@@ -199,6 +235,7 @@ def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, t
     out[OCCLUDED_LINES] = hidden / max(lines + hidden, 1.0)
     out[CONTRAST] = contrast / max(lines, 1.0)
     out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
+    out[OBSERVABLE] = 1.0 if positive_definite(hessian) else 0.0
     return hessian, out
 
 
@@ -280,17 +317,18 @@ def align(
       key: remembered texture. It steers from the first iteration on, through the small picture: left to contour and
         depth alone, a can would turn out of the reach of its print before the print is asked.
       gates: first and last depth gate [diameters].
-      view: what the object looks like from about there, for the coarse half; rendered when None.
+      view: an earlier view, for the coarse half; rendered anew when None or too different.
     """
     d = model.diameter
+    if view is None or turned_away(view, start, model.center) > MAX_TURNED:
+        view = rendered_view(model, start, frame.camera)
     scales, relative_gates = schedule(iterations, *gates)
     pose, view = align_kernel(
-        model.vertices,
-        model.faces,
+        *model.coarse,
         model.center,
         d,
         np.array(start, np.float64, order="C"),
-        rendered_view(model, start, frame.camera) if view is None else view,
+        view,
         frame.camera.vector,
         frame.rgb,
         frame.depth,
@@ -343,4 +381,5 @@ def assess(
         occluded_lines=statistics[OCCLUDED_LINES],
         contrast=statistics[CONTRAST],
         variance=statistics[VARIANCE],
+        observable=statistics[OBSERVABLE] > 0,
     )

@@ -257,8 +257,7 @@ def view_kernel(vertices, faces, center, diameter, pose, cam, width, height):
 def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera: PinholeCamera) -> SparseView:
     """The view of `model` at a pose (4, 4)."""
     return view_kernel(
-        model.vertices,
-        model.faces,
+        *model.coarse,
         model.center,
         model.diameter,
         np.ascontiguousarray(cam_from_obj),
@@ -266,3 +265,16 @@ def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera:
         camera.width,
         camera.height,
     )
+
+
+def turned_away(view: SparseView, cam_from_obj: NDArray[np.float64], center: NDArray[np.float64]) -> float:
+    """How differently a pose (4, 4) shows the object whose centre (3,) is given, object frame [m].
+
+    The angle between the lines of sight to the centre, seen from the object [rad], plus the logarithm of the ratio of
+    their lengths. A turn in the image plane changes nothing.
+    """
+    before = view.cam_from_obj[:3, :3].T @ view.cam_from_obj[:3, 3] + center
+    now = cam_from_obj[:3, :3].T @ cam_from_obj[:3, 3] + center
+    lengths = np.sqrt(before @ before), np.sqrt(now @ now)
+    cosine = (before @ now) / max(lengths[0] * lengths[1], 1e-12)
+    return float(np.arccos(min(cosine, 1.0)) + abs(np.log(max(lengths[1], 1e-9) / max(lengths[0], 1e-9))))

@@ -78,6 +78,7 @@ class _State:
     contradicted: int = 0
     unsure: bool = False
     key: KeyFrame | None = None
+    view: SparseView | None = None
     history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
 
@@ -215,7 +216,8 @@ class RegionDepthTracker:
         """The best alignment from several starts, and its innovation against the nearest of `bases`."""
         best: tuple[float, Fit, float] | None = None
         for start in starts:
-            fit = align(frame, state.model, start, state.colors.posterior, self._config.iterations, state.key)
+            fit = align(frame, state.model, start, state.colors.posterior, self._config.iterations, state.key,
+                        view=state.view)
             innovation = min(self._innovation(state.model, base, fit.cam_from_obj) for base in bases)
             score = self._score(frame, state, fit) - SURPRISE * innovation
             if best is None or score > best[0]:
@@ -265,7 +267,7 @@ class RegionDepthTracker:
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
         hidden = fit.occluded > MAX_HIDDEN if fit.measured > 0.2 else fit.occluded_lines > MAX_HIDDEN
-        return fit.usable and not hidden and np.linalg.matrix_rank(fit.information) == 6
+        return fit.usable and not hidden and fit.observable
 
     def _innovation(self, model: ObjectModel, predicted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
         """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
@@ -278,13 +280,13 @@ class RegionDepthTracker:
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
+        state.view = fit.view
         state.covariance = fit_covariance(fit, model, frame.camera.fx)
         state.quality += 0.2 * (fit.quality - state.quality)
         # Colours are learnt from good fits only: a drifting track must not teach itself the background.
         if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
-            view = rendered_view(model, fit.cam_from_obj, frame.camera)
-            state.colors.learn(count(frame, view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
-            self._renew_key(frame, state, view)
+            state.colors.learn(count(frame, fit.view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
+            self._renew_key(frame, state, fit.view)
 
     def _renew_key(self, frame: Frame, state: _State, view: SparseView) -> None:
         """A new key frame when the old one shows another side; a blurred picture does not replace a sharp one."""
