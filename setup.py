@@ -12,7 +12,8 @@ setup(
     version="0.1.0",
     python_requires=">=3.10",
     packages=find_packages(include=["storm_core", "storm_core.*", "storm_ros", "storm_ros.*"]),
-    package_data={"storm_ros.interfaces": ["definitions/*/package.xml", "definitions/*/msg/*.msg"]},
+    package_data={"storm_core.benchmarks.adapters": ["*.cpp"],
+                  "storm_ros.interfaces": ["definitions/*/package.xml", "definitions/*/msg/*.msg"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -20,7 +20,7 @@ LAYERS = (
     {"som", "registration", "tracking", "score_model", "monitor", "recovery"},
     {"pipeline"},
     {"bop", "bags", "metrics", "report", "simulation"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "benchmarks"},
     {"cli"},
 )
 """Folders and files of storm_core from the bottom up; a file imports its own layer or below."""

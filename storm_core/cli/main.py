@@ -14,6 +14,7 @@ from storm_core.errors import StormError
 COMMANDS = {
     "demo": "render a recording, run it through the real nodes, evaluate and show it",
     "up": "start the ROS 2 nodes",
+    "track": "run the tracker alone over a recording and evaluate it",
     "replay": "run a recording through the pipeline and evaluate it",
     "segment": "find and segment objects in single pictures",
     "register": "find the pose of objects in single pictures",
@@ -21,7 +22,7 @@ COMMANDS = {
     "evaluate": "score masks, poses or tracks against ground truth",
     "simulate": "render a recording with known truth",
     "train": "fit learned parts on simulated scenes",
-    "bench": "time STORM beside another implementation",
+    "bench": "run STORM beside other implementations",
     "doctor": "say what is missing on this machine and what to do",
 }
 """Names and one line of help; the module of the same name provides add_parser(subparsers) and run(args)."""

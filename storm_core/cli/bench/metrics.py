@@ -1,4 +1,4 @@
-"""`storm bench`: our code beside another implementation, in the same run on the same machine."""
+"""`storm bench metrics`: BOP's pose errors beside bop_toolkit."""
 
 import argparse
 from pathlib import Path
@@ -14,12 +14,10 @@ _EVALUATION = ("mssd", "mspd", "vsd_with_rendering")
 _UNITS = {"mssd": "mm", "mspd": "px", "vsd": "", "vsd_with_rendering": ""}
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("bench", help="time STORM beside another implementation", description=(
-        "Time STORM's code beside another implementation of the same, in turns in one run."))
-    kinds = parser.add_subparsers(metavar="WHAT", required=True)
+def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     metrics = kinds.add_parser("metrics", help="BOP's pose errors beside bop_toolkit", description=(
-        "VSD, MSSD and MSPD of the same estimates beside bop_toolkit. Both get the same renderings for `vsd`; for "
+        "VSD, MSSD and MSPD of the same estimates beside bop_toolkit, in turns in one run. Both get the same renderings "
+        "for `vsd`; for "
         "`vsd_with_rendering` both draw with STORM's rasteriser, since the toolkit's own renderers need a display."))
     metrics.add_argument("--bop-toolkit", metavar="DIR", required=True,
                          help="checkout of https://github.com/thodan/bop_toolkit; nothing of it is installed")
