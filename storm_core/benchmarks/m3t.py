@@ -18,7 +18,7 @@ PACKAGES = ("opencv4", "glfw3", "glew", "eigen3")
 HOW = ("git clone https://github.com/DLR-RM/3DObjectTracking; cmake -S 3DObjectTracking/M3T -B 3DObjectTracking/build "
        "-DCMAKE_BUILD_TYPE=Release -DUSE_AZURE_KINECT=OFF -DUSE_REALSENSE=OFF -DUSE_GTEST=OFF; "
        "cmake --build 3DObjectTracking/build --target m3t")
-MODELS = ("region_model.bin", "depth_model.bin")
+MESH, MODELS = "model.obj", ("region_model.bin", "depth_model.bin")
 _SECONDS = "seconds.txt"
 
 
@@ -102,6 +102,7 @@ def _models(program: Path, clip_folder: Path, models: Path) -> Path:
         return models
     shutil.rmtree(models, ignore_errors=True)
     models.mkdir(parents=True)
+    shutil.copy(clip_folder / MESH, models / MESH)
     begin = time.perf_counter()
     problem = call([*_display(), str(program), str(clip_folder), str(models)], one_core=False)
     if problem:

@@ -1,6 +1,6 @@
 // Runs M3T (github.com/DLR-RM/3DObjectTracking, folder M3T) over one clip of `storm bench tracking`.
 //
-//   m3t_clip CLIP MODELS           make M3T's models of the clip's object in folder MODELS (minutes; needs OpenGL)
+//   m3t_clip CLIP MODELS           make M3T's models of MODELS/model.obj in folder MODELS (minutes; needs OpenGL)
 //   m3t_clip CLIP MODELS OUT [T]   track: region + depth modality, with T region + depth + texture (needs OpenGL)
 //
 // CLIP and OUT are described in storm_core/benchmarks/protocol.py. The constants are those of M3T's own evaluation on
@@ -107,9 +107,9 @@ struct Models {
   std::shared_ptr<m3t::RegionModel> region;
   std::shared_ptr<m3t::DepthModel> depth;
 
-  Models(const Clip &clip, const std::filesystem::path &folder) {
-    std::filesystem::create_directories(folder);
-    body = std::make_shared<m3t::Body>("body", clip.folder / "model.obj", 1.0f, true, true,
+  explicit Models(const std::filesystem::path &folder) {
+    // M3T keeps the path of the mesh in its models and makes them anew for any other, so the mesh lies beside them.
+    body = std::make_shared<m3t::Body>("body", folder / "model.obj", 1.0f, true, true,
                                        m3t::Transform3fA::Identity());
     region = std::make_shared<m3t::RegionModel>("region", body, folder / "region_model.bin", 0.8f, 4, 500, 0.05f,
                                                 0.002f, false, 2000);
@@ -233,7 +233,7 @@ int main(int argc, char *argv[]) {
   }
   try {
     const Clip clip{argv[1]};
-    const Models models{clip, argv[2]};
+    const Models models{argv[2]};
     if (argc == 3) return 0;
     std::shared_ptr<m3t::RendererGeometry> geometry;
     if (argc == 5) {

@@ -16,9 +16,9 @@ _UNITS = {"mssd": "mm", "mspd": "px", "vsd": "", "vsd_with_rendering": ""}
 
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     metrics = kinds.add_parser("metrics", help="BOP's pose errors beside bop_toolkit", description=(
-        "VSD, MSSD and MSPD of the same estimates beside bop_toolkit, in turns in one run. Both get the same renderings "
-        "for `vsd`; for "
-        "`vsd_with_rendering` both draw with STORM's rasteriser, since the toolkit's own renderers need a display."))
+        "VSD, MSSD and MSPD of the same estimates beside bop_toolkit, in turns in one run. Both get the same "
+        "renderings for `vsd`; for `vsd_with_rendering` both draw with STORM's rasteriser, since the toolkit's own "
+        "renderers need a display."))
     metrics.add_argument("--bop-toolkit", metavar="DIR", required=True,
                          help="checkout of https://github.com/thodan/bop_toolkit; nothing of it is installed")
     metrics.add_argument("--count", type=int, metavar="N", default=200, help="number of estimates (default: 200)")
