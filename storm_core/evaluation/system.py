@@ -51,14 +51,19 @@ def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel
         names = tuple(str(i) for i in sorted({t[2] for t in dataset.targets if t[0] == scene_id}))
         last = max(image.im_id for image in dataset.images if image.scene_id == scene_id)
         rate = FRAME_RATE if benchmark is None else benchmark.scenes[scene_id].rate_hz
-        images = tuple(replace(image, stamp_ns=round((1.0 + image.im_id / rate) * 1e9) + start_ns)
-                       for image in scene_images(dataset.scenes[scene_id])[::dataset.stride]
+        images = tuple(replace(image, stamp_ns=image.stamp_ns + start_ns)
+                       for image in sequence_images(dataset.scenes[scene_id], rate)[::dataset.stride]
                        if image.im_id <= last or not dataset.left_out)
         start_ns = images[-1].stamp_ns + round(SCENE_GAP_S * 1e9)
         jobs.append(Job(kind="system", images=images, queries=tuple(Query(name=name) for name in names),
                         config=flatten(replace(config, objects=names)),
                         models={name: models[name].sha256 for name in names}))
     return jobs
+
+
+def sequence_images(scene: Path, rate_hz: float) -> tuple[ImageFiles, ...]:
+    """All images of a scene, stamped as a camera of that rate takes them."""
+    return tuple(replace(image, stamp_ns=round((1.0 + image.im_id / rate_hz) * 1e9)) for image in scene_images(scene))
 
 
 def perform(job: Job) -> Outcome:

@@ -14,8 +14,8 @@ from storm_core.geometry.pose import angle_between, from_rotation_translation, s
 from storm_core.geometry.surface import points_at, sample
 
 _LARGEST_GROUP = 1000
-_CONTINUOUS_DEG = 6.0
-"""Declared turns this small stand for a continuous axis [deg]."""
+_CONTINUOUS_DEG = 15.0
+"""Declared turns smaller than this stand for a continuous axis [deg]: nobody declares a polygon with 25 sides."""
 _SAME = 1e-4
 """Two transforms are one symmetry when no entry differs by more (rotation entries, and metres)."""
 

@@ -59,6 +59,7 @@ class Fit:
     Attributes:
       cam_from_obj: (4, 4). view: the sparse view it was fitted with.
       information: (6, 6) normal matrix of a left increment about the object centre [1/m^2, 1/rad^2].
+      remembered: (6, 6) the part of it that the texture of the key frame adds.
       inlier, occluded, behind: shares of the visible surface points with depth (0 when none has depth).
       measured: share of the surface points inside the image that have depth.
       lines: correspondence lines used. occluded_lines: share of the lines hidden by something in front.
@@ -69,6 +70,7 @@ class Fit:
     cam_from_obj: NDArray[np.float64]
     view: SparseView
     information: NDArray[np.float64]
+    remembered: NDArray[np.float64]
     inlier: float
     occluded: float
     behind: float
@@ -210,15 +212,15 @@ def pivot_of(pose, center):
 
 @njit(cache=True, nogil=True)
 def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, texture, gate, limits):
-    """Hessian (6, 6) and statistics (STATISTICS,) of a pose, without moving it."""
-    hessian, gradient = np.zeros((6, 6)), np.zeros(6)
+    """Hessians (6, 6) of contour and depth and of the texture, and statistics (STATISTICS,) of a pose as it is."""
+    hessian, remembered, gradient = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6)
     odds = np.empty_like(posterior)
     odds_kernel(posterior, odds)
     pivot = pivot_of(pose, center)
     table, counts, cost = terms_kernel(
         view, pose, pivot, cam, rgb, depth_image, odds, JUDGE_SCALE, gate, limits, hessian, gradient
     )
-    texture_terms(texture, 0, images, pose, pivot, cam, depth_image, limits[2], hessian, gradient)
+    texture_terms(texture, 0, images, pose, pivot, cam, depth_image, limits[2], remembered, gradient)
     lines, hidden, contrast = 0.0, 0.0, 0.0
     for i in range(table.shape[0]):
         lines += table[i, region.USED]
@@ -235,8 +237,8 @@ def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, t
     out[OCCLUDED_LINES] = hidden / max(lines + hidden, 1.0)
     out[CONTRAST] = contrast / max(lines, 1.0)
     out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
-    out[OBSERVABLE] = 1.0 if positive_definite(hessian) else 0.0
-    return hessian, out
+    out[OBSERVABLE] = 1.0 if positive_definite(hessian + remembered) else 0.0
+    return hessian, remembered, out
 
 
 @njit(cache=True, nogil=True)
@@ -354,7 +356,7 @@ def assess(
 ) -> Fit:
     """How well a pose fits, without moving it."""
     d = model.diameter
-    information, values = judge_kernel(
+    hessian, remembered, values = judge_kernel(
         view,
         np.ascontiguousarray(pose),
         model.center,
@@ -371,7 +373,8 @@ def assess(
     return Fit(
         cam_from_obj=pose,
         view=view,
-        information=information,
+        information=hessian + remembered,
+        remembered=remembered,
         inlier=statistics[INLIER],
         occluded=statistics[OCCLUDED],
         behind=statistics[BEHIND],

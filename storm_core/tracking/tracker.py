@@ -1,6 +1,7 @@
 """RegionDepthTracker: follows many objects from frame to frame, one alignment per object and frame."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,8 @@ from storm_core.tracking.optimise import (
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.tracking.symmetric import turning_axis
 from storm_core.tracking.texture import KeyFrame, make_key_frame
-from storm_core.tracking.uncertainty import fit_covariance, left_covariance
+from storm_core.tracking.uncertainty import DEFAULT as ERRORS
+from storm_core.tracking.uncertainty import Observation, conditions_of, left_covariance, turned_axes
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
 
 POOR = 0.55
@@ -65,6 +67,7 @@ class _State:
     Attributes:
       frame: the last one, that the scene's motion is measured from.
       unsure: constant velocity must not be taken on trust: the last fit left a turn open, or there was none.
+      key_covariance: of the pose in the key frame, in the axes of the object.
     """
 
     model: ObjectModel
@@ -74,6 +77,7 @@ class _State:
     colors: ColorModel
     quality: float
     frame: Frame
+    key_covariance: NDArray[np.float64]
     velocity: Velocity = field(default_factory=Velocity)
     contradicted: int = 0
     unsure: bool = False
@@ -85,9 +89,16 @@ class _State:
 class RegionDepthTracker:
     """The default Tracker: colour regions, depth and remembered texture; no weights, one CPU core."""
 
-    def __init__(self, models: dict[str, ObjectModel], config: TrackingConfig) -> None:
+    def __init__(
+        self,
+        models: dict[str, ObjectModel],
+        config: TrackingConfig,
+        watch: Callable[[Observation], None] | None = None,
+    ) -> None:
+        """watch: told of every fit that corrects a pose; the error model is fitted to that."""
         self._models = models
         self._config = config
+        self._watch = watch
         self._states: dict[str, _State] = {}
 
     def start(self, frame: Frame, registration: Registration) -> None:
@@ -100,11 +111,12 @@ class RegionDepthTracker:
         view = rendered_view(model, pose, frame.camera)
         colors = ColorModel(count(frame, view, tolerance(model.diameter)))
         fit = assess(frame, model, view, pose, colors.posterior)
-        center = center_of(model, pose)
+        covariance = left_covariance(registration.covariance, -center_of(model, pose))
         state = _State(
             model=model,
             cam_from_obj=pose,
-            covariance=left_covariance(registration.covariance, -center),
+            covariance=covariance,
+            key_covariance=turned_axes(covariance, pose[:3, :3].T),
             stamp_ns=registration.stamp_ns,
             colors=colors,
             quality=fit.quality,
@@ -175,7 +187,7 @@ class RegionDepthTracker:
             )
         if contradicted or not believable or not self._corrected(fit):
             return self._coast(frame, state, predicted, dt, innovation)
-        self._accept(frame, state, fit, dt)
+        self._accept(frame, state, fit, dt, innovation)
         state.unsure = self._open(model, fit)
         state.frame = frame
         return self._result(frame, state, innovation, coasting=False)
@@ -274,19 +286,27 @@ class RegionDepthTracker:
         shift = np.linalg.norm(center_of(model, found) - center_of(model, predicted)) / model.diameter
         return float(shift + 0.5 * angle_between(predicted, found))
 
-    def _accept(self, frame: Frame, state: _State, fit: Fit, dt: float) -> None:
-        model = state.model
+    def _accept(self, frame: Frame, state: _State, fit: Fit, dt: float, innovation: float) -> None:
+        model, rotation, key = state.model, fit.cam_from_obj[:3, :3], state.key
         state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
         state.view = fit.view
-        state.covariance = fit_covariance(fit, model, frame.camera.fx)
+        conditions = conditions_of(fit, model, frame.camera.fx, innovation)
+        state.key_covariance = ERRORS.drifted(state.key_covariance, innovation, model.diameter)
+        state.covariance = ERRORS.covariance(conditions, turned_axes(state.key_covariance, rotation))
         state.quality += 0.2 * (fit.quality - state.quality)
         # Colours are learnt from good fits only: a drifting track must not teach itself the background.
         if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
             state.colors.learn(count(frame, fit.view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
             self._renew_key(frame, state, fit.view)
+        if state.key is not key:
+            state.key_covariance = turned_axes(state.covariance, rotation.T)
+        if self._watch is not None:
+            self._watch(Observation(
+                object_name=model.name, stamp_ns=frame.stamp_ns, conditions=conditions, rotation=rotation,
+                new_key=state.key is not key))
 
     def _renew_key(self, frame: Frame, state: _State, view: SparseView) -> None:
         """A new key frame when the old one shows another side; a blurred picture does not replace a sharp one."""

@@ -1,5 +1,11 @@
-"""How wrong a tracked pose may be: 6x6 covariances about the object centre, and as left increments."""
+"""How wrong a tracked pose may be: 6x6 covariances about the object centre, and as left increments.
 
+Three things add up: noise, which many measurements average out; errors that all measurements of a frame share (colours
+that blend at the contour, calibration); and drift, because texture holds a pose only to the key frame it was seen in,
+which was uncertain itself. `storm train covariance` fits how large each is.
+"""
+
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,42 +13,137 @@ from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import skew
+from storm_core.tracking.depth import measurement_sigma
+from storm_core.tracking.symmetric import turning_axis
 
 if TYPE_CHECKING:
     from storm_core.tracking.optimise import Fit
 
-CORRELATION = 6.0
-"""Neighbouring lines and depth pixels share their errors: this many count as one independent measurement."""
-
-CALIBRATION_PX, CALIBRATION_DEPTH = 0.5, 0.002
-"""Errors that no number of measurements averages out: half a pixel of image alignment, 0.2 % of the distance."""
+Array = NDArray[np.float64]
 
 UNKNOWN_SHIFT, UNKNOWN_TURN = 0.5, 0.5
 """Standard deviation that is reported for what the image leaves open: diameters, radians."""
 
-MIN_VARIANCE = 0.1
+MIN_VARIANCE = 0.05
 """Residual variance, relative to the assumed noise, below which a fit is not believed to be any better."""
 
+EXPECTED_SURPRISE = 0.05
+"""Innovation [diameters] up to which texture does not lose its place."""
 
-def diagonal_information(shift: float, turn: float) -> NDArray[np.float64]:
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conditions:
+    """What the uncertainty of a fit depends on, of one frame or of many (leading axes).
+
+    Attributes:
+      geometry, texture: (..., 6, 6) information of a left increment about the object centre, from contour and depth and
+        from the remembered texture, as if every measurement were independent [1/m^2, 1/rad^2].
+      variance: mean squared residual relative to the assumed noise. blended: 1 - contrast of the colours inside and
+        outside the contour. measured: share of the surface with depth. innovation: surprise [diameters].
+      distance: of the object centre [m]. focal_px: [px]. diameter: [m].
+      free: (..., 3) axis in the camera about which the declared object may turn, zero without one.
+    """
+
+    geometry: Array
+    texture: Array
+    variance: Array
+    blended: Array
+    measured: Array
+    innovation: Array
+    distance: Array
+    focal_px: Array
+    diameter: Array
+    free: Array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observation:
+    """One accepted fit, as the error model is fitted to it. rotation: (3, 3) of cam_from_obj. new_key: a new key frame
+    was taken afterwards."""
+
+    object_name: str
+    stamp_ns: int
+    conditions: Conditions
+    rotation: Array
+    new_key: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorModel:
+    """How errors grow with the conditions.
+
+    Attributes:
+      geometry_noise, texture_noise: this many measurements count as one, because neighbours share their errors.
+      pixel: error of the alignment that a whole contour shares [px]. blend: the same where colours inside and outside
+        are equal. turn: that of the object's rotation, seen at its radius, in the same units.
+      depth: error of the distance that all depth pixels share, in units of one pixel's noise. scale: the same without
+        depth, in units of the contour's error as seen at the radius.
+      slip: drift of the texture for every diameter of surprise beyond `EXPECTED_SURPRISE` [diameters].
+    """
+
+    geometry_noise: float
+    texture_noise: float
+    pixel: float
+    blend: float
+    turn: float
+    depth: float
+    scale: float
+    slip: float
+
+    def covariance(self, c: Conditions, key: Array) -> Array:
+        """(..., 6, 6) about the object centre. key: covariance of the key frame's pose, likewise."""
+        radius = 0.5 * c.diameter
+        variance = np.maximum(c.variance, MIN_VARIANCE)
+        # Texture says where the object is relative to its key frame: T (I + K T)^-1 = (T^-1 + K)^-1, T may be singular.
+        texture = _without(c.texture, c.free, radius) / self.texture_noise
+        held = texture @ np.linalg.inv(np.eye(6) + key @ texture)
+        geometry = _without(c.geometry, c.free, radius) / _matrix(self.geometry_noise * variance)
+        unknown = _diagonal(1 / (UNKNOWN_SHIFT * c.diameter) ** 2, 1 / UNKNOWN_TURN**2 + 0.0 * c.diameter)
+        noise = np.linalg.inv(geometry + 0.5 * (held + _transposed(held)) + unknown)
+        contour = (self.pixel + self.blend * c.blended) * c.distance / c.focal_px
+        turn = self.turn * contour / radius
+        along = np.where(c.measured > 0.2, self.depth * measurement_sigma(c.distance) * np.sqrt(variance),
+                         self.scale * contour / radius * c.distance)
+        shared = _diagonal(contour**2, turn**2)
+        shared[..., 2, 2] += along**2
+        return noise + shared
+
+    def drifted(self, key: Array, innovation: Array, diameter: Array) -> Array:
+        """Covariance (..., 6, 6) of the key frame's pose after a frame: texture may have slipped under a surprise."""
+        slip = self.slip * np.maximum(innovation - EXPECTED_SURPRISE, 0.0)
+        return key + _diagonal((slip * diameter) ** 2, (2.0 * slip) ** 2)
+
+
+DEFAULT = ErrorModel(
+    geometry_noise=6.0, texture_noise=4.0, pixel=0.3, blend=8.0, turn=1.0, depth=0.3, scale=1.0, slip=0.3)
+
+
+def conditions_of(fit: "Fit", model: ObjectModel, focal_px: float, innovation: float) -> Conditions:
+    """The conditions of one fit."""
+    axis = turning_axis(model)
+    rotation = fit.cam_from_obj[:3, :3]
+    return Conditions(
+        geometry=fit.information - fit.remembered, texture=fit.remembered, variance=np.float64(fit.variance),
+        blended=np.float64(1.0 - fit.contrast), measured=np.float64(fit.measured), innovation=np.float64(innovation),
+        distance=rotation[2] @ model.center + fit.cam_from_obj[2, 3], focal_px=np.float64(focal_px),
+        diameter=np.float64(model.diameter), free=np.zeros(3) if axis is None else rotation @ axis)
+
+
+def diagonal_information(shift: float, turn: float) -> Array:
     """(6, 6) information of standard deviations `shift` [m] and `turn` [rad] per axis."""
     return np.diag([1 / shift**2] * 3 + [1 / turn**2] * 3)
 
 
-def fit_covariance(fit: "Fit", model: ObjectModel, focal_px: float) -> NDArray[np.float64]:
-    """(6, 6) covariance about the object centre: normal matrix scaled by the residuals, plus calibration errors."""
-    z = (fit.cam_from_obj[:3, :3] @ model.center + fit.cam_from_obj[:3, 3])[2]
-    pixel = CALIBRATION_PX * z / focal_px
-    turn = pixel / (0.5 * model.diameter)
-    # Without depth the distance comes from the apparent size alone: half a pixel at the radius of the object.
-    along = CALIBRATION_DEPTH * z if fit.measured > 0.2 else turn * z
-    floor = np.diag([pixel**2, pixel**2, pixel**2 + along**2, turn**2, turn**2, turn**2])
-    noise = CORRELATION * max(fit.variance, MIN_VARIANCE)
-    unknown = diagonal_information(UNKNOWN_SHIFT * model.diameter, UNKNOWN_TURN)
-    return np.linalg.inv(fit.information / noise + unknown) + floor
+def turned_axes(covariance: Array, rotation: Array) -> Array:
+    """A covariance (..., 6, 6) about the object centre in other axes; rotation: (..., 3, 3) other from present ones."""
+    out = np.empty_like(covariance)
+    for rows in (slice(0, 3), slice(3, 6)):
+        for columns in (slice(0, 3), slice(3, 6)):
+            out[..., rows, columns] = rotation @ covariance[..., rows, columns] @ _transposed(rotation)
+    return out
 
 
-def left_covariance(at_center: NDArray[np.float64], center: NDArray[np.float64]) -> NDArray[np.float64]:
+def left_covariance(at_center: Array, center: Array) -> Array:
     """(6, 6) covariance of a left increment exp(xi) of the camera frame, from one that acts at the object centre.
 
     A turn about the centre c is a turn about the camera origin plus the shift c x omega (adjoint).
@@ -50,3 +151,36 @@ def left_covariance(at_center: NDArray[np.float64], center: NDArray[np.float64])
     adjoint = np.eye(6)
     adjoint[:3, 3:] = skew(center)
     return adjoint @ at_center @ adjoint.T
+
+
+def _without(information: Array, free: Array, radius: Array) -> Array:
+    """The information (..., 6, 6) without what it says of a turn about the axis `free` (..., 3).
+
+    Projected where metres at the radius and radians weigh the same.
+    """
+    if not free.any():
+        return information
+    scale = np.ones((*np.shape(radius), 6))
+    scale[..., 3:] = 1.0 / np.asarray(radius)[..., None]
+    scaled = information * scale[..., :, None] * scale[..., None, :]
+    keep = np.zeros_like(scaled)
+    keep[...] = np.eye(6)
+    keep[..., 3:, 3:] -= free[..., :, None] * free[..., None, :]
+    kept = keep @ scaled @ keep
+    return kept / (scale[..., :, None] * scale[..., None, :])
+
+
+def _diagonal(shift: Array, turn: Array) -> Array:
+    """(..., 6, 6) diagonal matrices with `shift` (...) three times, then `turn` (...) three times."""
+    out = np.zeros((*np.shape(shift), 6, 6))
+    for k in range(3):
+        out[..., k, k], out[..., k + 3, k + 3] = shift, turn
+    return out
+
+
+def _matrix(factor: Array) -> Array:
+    return np.asarray(factor)[..., None, None]
+
+
+def _transposed(matrices: Array) -> Array:
+    return np.swapaxes(matrices, -1, -2)

@@ -1,9 +1,12 @@
-"""Covariances of tracked poses: the same uncertainty in every frame of reference."""
+"""Covariances of tracked poses: what makes them grow, and the same uncertainty in every frame of reference."""
+
+from dataclasses import fields
 
 import numpy as np
+import pytest
 
-from storm_core.geometry.pose import inverse, se3_exp, se3_log
-from storm_core.tracking.uncertainty import left_covariance
+from storm_core.geometry.pose import inverse, se3_exp, se3_log, so3_exp
+from storm_core.tracking.uncertainty import UNKNOWN_TURN, Conditions, ErrorModel, left_covariance, turned_axes
 
 
 def test_left_covariance_describes_the_same_poses() -> None:
@@ -17,3 +20,81 @@ def test_left_covariance_describes_the_same_poses() -> None:
     left = se3_log(shift @ se3_exp(xi) @ inverse(shift))
     sample = left.T @ left / len(xi)
     np.testing.assert_allclose(sample, left_covariance(at_center, center), atol=0.08 * np.abs(sample).max())
+
+
+MODEL = ErrorModel(geometry_noise=6.0, texture_noise=4.0, pixel=0.3, blend=5.0, turn=1.0, depth=0.3, scale=1.0,
+                   slip=0.2)
+SPIN = np.array([0, 0, 0, 0, 0, 1.0])
+
+
+def conditions(**changes: object) -> Conditions:
+    """Contour and depth see everything but the spin about the view axis, which texture holds."""
+    geometry = np.diag([1e8, 1e8, 1e8, 1e6, 1e6, 0.0])
+    values = {"geometry": geometry, "texture": 1e6 * np.outer(SPIN, SPIN), "variance": 0.1, "blended": 0.0,
+              "measured": 1.0, "innovation": 0.0, "distance": 0.5, "focal_px": 600.0, "diameter": 0.1,
+              "free": np.zeros(3)} | changes
+    return Conditions(**{name: np.asarray(value, float) for name, value in values.items()})
+
+
+def deviations(c: Conditions, key: float = 0.0) -> np.ndarray:
+    return np.sqrt(np.diag(MODEL.covariance(c, key * np.eye(6))))
+
+
+def test_texture_holds_a_pose_no_better_than_its_key_frame_was_known() -> None:
+    sure, drifted, gone = deviations(conditions()), deviations(conditions(), 0.1**2), deviations(
+        conditions(texture=np.zeros((6, 6))))
+    assert sure[5] < np.radians(1) and drifted[5] == pytest.approx(0.1, rel=0.05)
+    assert gone[5] == pytest.approx(UNKNOWN_TURN, rel=0.01), "nothing says how far it has turned"
+    np.testing.assert_allclose(drifted[:5], sure[:5], rtol=1e-3)
+
+
+def test_errors_grow_with_what_makes_them() -> None:
+    plain = deviations(conditions())
+    assert (deviations(conditions(variance=1.0)) >= plain).all()
+    assert deviations(conditions(blended=0.5))[0] > 3 * plain[0], "blended colours move the contour"
+    assert deviations(conditions(measured=0.0))[2] > 2 * plain[2], "without depth the distance comes from the size"
+    assert deviations(conditions(distance=1.0, geometry=conditions().geometry / 4))[0] > 1.5 * plain[0]
+
+
+def test_a_surprise_makes_the_key_frame_less_certain_and_a_foreseen_step_does_not() -> None:
+    key = 1e-6 * np.eye(6)
+    np.testing.assert_array_equal(MODEL.drifted(key, np.float64(0.04), np.float64(0.1)), key)
+    grown = MODEL.drifted(key, np.float64(0.55), np.float64(0.1))
+    np.testing.assert_allclose(np.sqrt(np.diag(grown - key)), [0.2 * 0.5 * 0.1] * 3 + [0.2 * 0.5 * 2] * 3)
+
+
+def test_a_free_turn_is_reported_as_unknown_however_much_the_image_seems_to_say() -> None:
+    axis = np.array([0.6, 0.0, 0.8])
+    full = conditions(geometry=np.diag([1e8] * 3 + [1e6] * 3), free=axis)
+    p = MODEL.covariance(full, np.zeros((6, 6)))[3:, 3:]
+    across = np.array([0.8, 0.0, -0.6])
+    assert np.sqrt(axis @ p @ axis) == pytest.approx(UNKNOWN_TURN, rel=0.01)
+    assert np.sqrt(across @ p @ across) < np.radians(1)
+
+
+def test_many_frames_at_once_are_the_same_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    singles, keys = [], []
+    for k in range(5):
+        root = rng.normal(size=(2, 6, 6)) * 1e3
+        axis = rng.normal(size=3)
+        singles.append(conditions(geometry=root[0] @ root[0].T, texture=root[1] @ root[1].T,
+                                  variance=rng.uniform(0, 1), blended=rng.uniform(), measured=rng.uniform(),
+                                  free=axis / np.linalg.norm(axis) if k % 2 else np.zeros(3)))
+        keys.append(rng.uniform(0, 1e-4) * np.eye(6))
+    together = Conditions(**{f.name: np.stack([getattr(c, f.name) for c in singles]) for f in fields(Conditions)})
+    many = MODEL.covariance(together, np.stack(keys))
+    for k, c in enumerate(singles):
+        one = MODEL.covariance(c, keys[k])
+        np.testing.assert_allclose(many[k], one, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(one, one.T, atol=1e-12)
+        assert np.linalg.eigvalsh(one)[0] > 0
+
+
+def test_other_axes_describe_the_same_ellipsoid() -> None:
+    rng = np.random.default_rng(1)
+    root = rng.normal(size=(6, 6))
+    covariance, rotation = root @ root.T, so3_exp(rng.normal(size=3))
+    both = np.kron(np.eye(2), rotation)
+    np.testing.assert_allclose(turned_axes(covariance, rotation), both @ covariance @ both.T)
+    np.testing.assert_allclose(turned_axes(turned_axes(covariance, rotation), rotation.T), covariance)
