@@ -146,7 +146,7 @@ def calibrated(model: ErrorModel, batch: Batch) -> ErrorModel:
 def scaled(model: ErrorModel, factor: float) -> ErrorModel:
     """The model of errors `factor` times as large."""
     noise = {name: factor**2 * getattr(model, name) for name in ("geometry_noise", "texture_noise")}
-    shared = {name: factor * getattr(model, name) for name in ("pixel", "blend", "depth", "slip")}
+    shared = {name: factor * getattr(model, name) for name in ("pixel", "blend", "print", "depth", "slip")}
     return replace(model, **noise, **shared)
 
 

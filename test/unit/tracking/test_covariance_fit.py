@@ -12,8 +12,8 @@ from storm_core.geometry.pose import so3_exp
 from storm_core.tracking.uncertainty import Conditions, ErrorModel
 from storm_core.training.covariance import Batch, Run, calibrated, coverage, fit, scaled
 
-TRUE = ErrorModel(geometry_noise=8.0, texture_noise=3.0, pixel=0.4, blend=6.0, turn=0.8, depth=0.4, scale=1.0,
-                  slip=0.3)
+TRUE = ErrorModel(geometry_noise=8.0, texture_noise=3.0, pixel=0.4, blend=6.0, print=0.1, turn=0.5, weak=0.1,
+                  depth=0.4, scale=1.0, slip=0.3)
 SPIN = np.outer([0, 0, 0, 0, 0, 1.0], [0, 0, 0, 0, 0, 1.0])
 
 

@@ -22,8 +22,8 @@ def test_left_covariance_describes_the_same_poses() -> None:
     np.testing.assert_allclose(sample, left_covariance(at_center, center), atol=0.08 * np.abs(sample).max())
 
 
-MODEL = ErrorModel(geometry_noise=6.0, texture_noise=4.0, pixel=0.3, blend=5.0, turn=1.0, depth=0.3, scale=1.0,
-                   slip=0.2)
+MODEL = ErrorModel(geometry_noise=6.0, texture_noise=4.0, pixel=0.3, blend=5.0, print=0.1, turn=0.5, weak=0.2,
+                   depth=0.3, scale=1.0, slip=0.2)
 SPIN = np.array([0, 0, 0, 0, 0, 1.0])
 
 
@@ -61,6 +61,14 @@ def test_a_surprise_makes_the_key_frame_less_certain_and_a_foreseen_step_does_no
     np.testing.assert_array_equal(MODEL.drifted(key, np.float64(0.04), np.float64(0.1)), key)
     grown = MODEL.drifted(key, np.float64(0.55), np.float64(0.1))
     np.testing.assert_allclose(np.sqrt(np.diag(grown - key)), [0.2 * 0.5 * 0.1] * 3 + [0.2 * 0.5 * 2] * 3)
+
+
+def test_short_lever_arms_hold_nothing_and_sharing_does_not_average_out() -> None:
+    fake = np.diag([1e8] * 3 + [1e6, 1e6, 1e2])  # contour and depth seem to hold the spin to 6 degrees
+    c = conditions(geometry=fake, texture=np.zeros((6, 6)))
+    assert deviations(c)[5] > 0.7 * UNKNOWN_TURN and deviations(c)[4] < np.radians(1)
+    often = conditions(geometry=1e4 * conditions().geometry, texture=1e4 * conditions().texture)
+    assert deviations(often)[3] > 0.1 * deviations(conditions())[3], "a hundred times sharper is not believed"
 
 
 def test_a_free_turn_is_reported_as_unknown_however_much_the_image_seems_to_say() -> None:
