@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.bags.recording import Recording
 from storm_core.bags.true_poses import Instances
+from storm_core.errors import DatasetError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import Frame
@@ -48,8 +48,41 @@ def frame_of(rgb: NDArray[np.uint8], depth: NDArray[np.uint16], camera: PinholeC
     return Frame(rgb=np.array(rgb), depth=(depth * DEPTH_UNIT_M).astype(np.float32), camera=camera, stamp_ns=stamp_ns)
 
 
-def make_clip(name: str, recording: Recording, model: ObjectModel, truths: Sequence[Instances],
-              max_frames: int = 0) -> Clip | str:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Plan:
+    """A clip before its images are read: `frames` (first, last + 1) of the recording."""
+
+    name: str
+    recording: Recording
+    model: ObjectModel
+    truths: Sequence[Instances]
+    frames: tuple[int, int]
+
+    def read(self) -> Clip:
+        """The clip.
+
+        Raises:
+          DatasetError: the camera changes from frame to frame, which most trackers cannot follow.
+        """
+        first, last = self.frames
+        rgb, depth, camera = [], [], None
+        for frame in self.recording.frames(range(first, last)):
+            camera = camera or frame.camera
+            if frame.camera != camera:
+                raise DatasetError(f"{self.recording.path}: the camera changes from frame to frame; trackers are "
+                                   "compared with one camera only")
+            rgb.append(frame.rgb)
+            counts = np.rint(frame.depth / DEPTH_UNIT_M)
+            depth.append(np.where(counts <= np.iinfo(np.uint16).max, counts, 0).astype(np.uint16))
+        start = self.truths[first]
+        assert start and camera is not None
+        return Clip(name=self.name, model=self.model, camera=camera, rgb=np.stack(rgb), depth=np.stack(depth),
+                    stamps_ns=tuple(self.recording.stamps_ns[first:last]), start=start[0].cam_from_obj,
+                    truths=tuple(self.truths[first:last]))
+
+
+def plan_clip(name: str, recording: Recording, model: ObjectModel, truths: Sequence[Instances],
+              max_frames: int = 0) -> Plan | str:
     """The clip of one object, or why there is none.
 
     It begins where exactly one instance is visible and its pose is known well.
@@ -63,17 +96,4 @@ def make_clip(name: str, recording: Recording, model: ObjectModel, truths: Seque
     last = min(len(recording), first + max_frames) if max_frames else len(recording)
     if last - first < 2:
         return "only one frame is left after the one it starts in"
-    rgb, depth, cameras = [], [], []
-    for frame in islice(recording.frames(range(first, last)), last - first):
-        rgb.append(frame.rgb)
-        with np.errstate(invalid="ignore"):
-            counts = np.rint(frame.depth / DEPTH_UNIT_M)
-        depth.append(np.where(counts <= np.iinfo(np.uint16).max, counts, 0).astype(np.uint16))
-        cameras.append(frame.camera)
-    if any(camera != cameras[0] for camera in cameras):
-        return "its camera changes from frame to frame, which most trackers cannot follow"
-    start = truths[first]
-    assert start is not None
-    return Clip(name=name, model=model, camera=cameras[0], rgb=np.stack(rgb), depth=np.stack(depth),
-                stamps_ns=tuple(recording.stamps_ns[first:last]), start=start[0].cam_from_obj,
-                truths=tuple(truths[first:last]))
+    return Plan(name=name, recording=recording, model=model, truths=truths, frames=(first, last))

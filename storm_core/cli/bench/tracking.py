@@ -13,7 +13,8 @@ from storm_core.cli.limits import add_limits, within_limits
 from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from storm_core.benchmarks.clip import Clip
+    from storm_core.bags.recording import Recording
+    from storm_core.benchmarks.clip import Clip, Plan
     from storm_core.benchmarks.protocol import Answer
     from storm_core.benchmarks.running import Contender
     from storm_core.config import StormConfig
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--strides and --repeats must be at least 1, --max-frames not negative, got {args.strides}, "
                           f"{args.repeats}, {args.max_frames}")
     strides = sorted(set(args.strides))
-    clips, configs, head = _clips(args)
+    plans, configs, head = _plans(args)
     everybody = contenders(configs, Path(args.m3t) if args.m3t else None,
                            Path(args.foundationpose) if args.foundationpose else None)
     unknown = sorted(set(args.only) - {c.name for c in everybody})
@@ -75,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
     answers: dict[str, dict[str, Answer]] = {}
     with ExitStack() as kept:
         json_file = kept.enter_context(whole_file(args.json)) if args.json else None
-        for clip in clips:
-            answers[clip.name], entry = _one_clip(clip, configs[clip.name], present, strides, args)
-            results["clips"][clip.name] = entry
+        for plan in plans:
+            answers[plan.name], results["clips"][plan.name] = _one_clip(plan.read(), configs[plan.name], present,
+                                                                        strides, args)
         results["bench"] = _comparison(answers, STORM, strides[0])
         if json_file is not None:
             json_file.write_text(to_json(results))
@@ -85,44 +86,56 @@ def run(args: argparse.Namespace) -> int:
     return within_limits(args, results)
 
 
-def _clips(args: argparse.Namespace) -> "tuple[list[Clip], dict[str, StormConfig], dict[str, Any]]":
-    """Every object of every recording that can be tracked, their configurations, and the head of the results."""
+def _plans(args: argparse.Namespace) -> "tuple[list[Plan], dict[str, StormConfig], dict[str, Any]]":
+    """Every object of every scene that can be tracked, their configurations, and the head of the results."""
     import hashlib
     from dataclasses import replace
 
     from storm_core import __version__
-    from storm_core.bags.recording import open_recording
-    from storm_core.benchmarks.clip import make_clip
+    from storm_core.benchmarks.clip import Plan, plan_clip
     from storm_core.pipeline.build import build_models
     from storm_core.report.results import results_head
     from storm_core.report.run import load_run_truth
 
     given = config_from(args)
-    clips, configs, hashes, problems = [], {}, [], []
+    plans: dict[str, Plan] = {}
+    configs, hashes, problems = {}, [], []
     for path in args.recordings:
-        recording = open_recording(path)
-        hashes.append(recording.sha256)
         config = replace(given, models=given.models or str(_models_beside(Path(path))))
         models = build_models(config)
-        truth = load_run_truth(recording, config, models)
-        if truth is None:
-            raise DatasetError(f"{path} has no ground truth (scene_gt.json, /ground_truth topics): nothing could be "
-                               "measured, and nobody knows where to start")
-        for name, model in models.items():
-            clip = make_clip(f"{recording.name}/{name}", recording, model, truth.frames.get(name, ()), args.max_frames)
-            if isinstance(clip, str):
-                problems.append(f"{path}, object {name}: {clip}")
-            else:
-                clips.append(clip)
-                configs[clip.name] = replace(config, objects=(name,))
-    if len(configs) < len(clips):
-        raise ConfigError("two recordings have the same name and object; give each once")
-    if not clips:
+        for place, recording in _scenes(path):
+            hashes.append(recording.sha256)
+            truth = load_run_truth(recording, config, models)
+            if truth is None:
+                raise DatasetError(f"{path} has no ground truth (scene_gt.json, /ground_truth topics): nothing could "
+                                   "be measured, and nobody knows where to start")
+            for name, model in models.items():
+                plan = plan_clip(f"{place}/{name}", recording, model, truth.frames.get(name, ()), args.max_frames)
+                if isinstance(plan, str):
+                    problems.append(f"{place}, object {name}: {plan}")
+                    continue
+                if plan.name in plans:
+                    raise ConfigError(f"{plan.name}: two recordings have the same name and object; give each once")
+                plans[plan.name], configs[plan.name] = plan, replace(config, objects=(name,))
+    if not plans:
         raise DatasetError(f"nothing to track: {'; '.join(problems[:3])}")
-    head = results_head("bench tracking", __version__, path=" ".join(args.recordings), frames=sum(map(len, clips)),
-                        sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
-                        seed=given.seed)
-    return clips, configs, head
+    frames = sum(plan.frames[1] - plan.frames[0] for plan in plans.values())
+    head = results_head("bench tracking", __version__, path=" ".join(args.recordings), frames=frames, seed=given.seed,
+                        sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest())
+    return list(plans.values()), configs, head
+
+
+def _scenes(path: str) -> "Iterator[tuple[str, Recording]]":
+    """Name and recording of each scene: no tracker can follow an object from one scene into the next."""
+    from storm_core.bags.recording import open_recording
+
+    recording = open_recording(path)
+    scenes = list(dict.fromkeys(scene for scene, _ in recording.ids))
+    if len(scenes) == 1:
+        yield recording.name, recording
+        return
+    for scene in scenes:
+        yield f"{recording.name}_{scene:06d}", open_recording(path, scene=scene)
 
 
 def _models_beside(recording: Path) -> Path:

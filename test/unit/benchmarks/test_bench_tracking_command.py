@@ -57,6 +57,25 @@ def test_a_tracker_that_fails_is_listed_not_scored(scene: Path, tmp_path: Path, 
     assert "no licence" in capsys.readouterr().out
 
 
+def test_each_scene_is_a_clip_of_its_own(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No object moves from the end of one scene to the beginning of the next."""
+    from storm_core.benchmarks import contenders
+
+    monkeypatch.setattr(contenders, "_package", lambda name, *rest: contenders.Contender(
+        name=name, command=lambda folder, out, clip: ["cp", str(tmp_path / "answer.txt"), str(out)]))
+    (tmp_path / "answer.txt").write_text("pose 1 0 1 2.5 none\n")
+    for number in (1, 2):
+        shutil.copytree(scene, tmp_path / "data" / "test" / f"{number:06d}")
+    out = tmp_path / "bench.json"
+    assert bench(tmp_path / "data", "--models", scene.parents[1] / "models", "--strides", 1, "--repeats", 1, "--only",
+                 "small_gicp", "--no-objects", "--max-frames", 3, "--json", out) == 0
+    results = json.loads(out.read_text())
+    assert len(results["clips"]) == 2 and results["input"]["frames"] == 6
+    for entry in results["clips"].values():
+        figures = entry["trackers"]["small_gicp"]["stride_1"]
+        assert figures["frames"] == 2 and figures["add_auc"] == 0 and figures["ms"]["p50"] == 2.5
+
+
 def test_wrong_use_is_named(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def problem(*arguments: object) -> str:
         assert bench(*arguments) == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storm_core.bags.recording import open_recording
 from storm_core.bags.true_poses import TruthPose
-from storm_core.benchmarks.clip import DEPTH_UNIT_M, Clip, make_clip
+from storm_core.benchmarks.clip import DEPTH_UNIT_M, Clip, Plan, plan_clip
 from storm_core.benchmarks.figures import pooled_median, stride_figures
 from storm_core.benchmarks.objects import mask_hints
 from storm_core.benchmarks.protocol import Answer, asked, pose_line, read_answer, read_task, stage_line, write_clip
@@ -54,14 +54,15 @@ def test_a_clip_begins_where_one_instance_is_known_well(clip: Clip, scene: Path)
     recording = open_recording(scene)
     poor, good = TruthPose(cam_from_obj=POSES[0], good=False), TruthPose(cam_from_obj=POSES[2])
     hidden = TruthPose(cam_from_obj=POSES[1], visible=0.02)
-    later = make_clip("x", recording, clip.model, [(poor,), (hidden,), (good,), (good, good), (), None])
-    assert isinstance(later, Clip)
+    later = plan_clip("x", recording, clip.model, [(poor,), (hidden,), (good,), (good, good), (), None])
+    assert isinstance(later, Plan)
+    later = later.read()
     assert len(later) == N - 2 and later.stamps_ns == clip.stamps_ns[2:]
     np.testing.assert_array_equal(later.start, POSES[2])
-    assert "no frame" in str(make_clip("x", recording, clip.model, [(poor,), (good, good), (), None, (hidden,), ()]))
-    assert "one frame is left" in str(make_clip("x", recording, clip.model, [None] * (N - 1) + [(good,)]))
-    short = make_clip("x", recording, clip.model, clip.truths, max_frames=3)
-    assert isinstance(short, Clip) and len(short) == 3
+    assert "no frame" in str(plan_clip("x", recording, clip.model, [(poor,), (good, good), (), None, (hidden,), ()]))
+    assert "one frame is left" in str(plan_clip("x", recording, clip.model, [None] * (N - 1) + [(good,)]))
+    short = plan_clip("x", recording, clip.model, clip.truths, max_frames=3)
+    assert isinstance(short, Plan) and len(short.read()) == 3
 
 
 def answered(tmp_path: Path, lines: list[str]) -> Answer:

@@ -9,7 +9,7 @@ import trimesh
 
 from storm_core.bags.recording import open_recording
 from storm_core.bags.truth import load_truth
-from storm_core.benchmarks.clip import Clip, make_clip
+from storm_core.benchmarks.clip import Clip, Plan, plan_clip
 from storm_core.geometry.mesh_io import load_models
 from test.unit.tracking.scenes import CAMERA, background, observe, swing, wedge
 
@@ -47,6 +47,6 @@ def clip_of(scene: Path) -> Clip:
     model = load_models(scene.parents[1] / "models", ["1"], max_faces=8000)["1"]
     truth = load_truth(recording, {"1": 1}, ["1"])
     assert truth is not None
-    clip = make_clip("tiny/1", recording, model, truth.frames["1"])
-    assert isinstance(clip, Clip)
-    return clip
+    plan = plan_clip("tiny/1", recording, model, truth.frames["1"])
+    assert isinstance(plan, Plan)
+    return plan.read()
