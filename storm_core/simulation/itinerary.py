@@ -71,8 +71,8 @@ def wander(orbit: Orbit, pace: Pace, duration: float, rng: np.random.Generator) 
                         float(rng.normal(0, pace.roll))))
         heading += rng.normal(0, 0.9)
         move = step * np.array([np.cos(heading), 0.6 * np.sin(heading), 0.5 * np.sin(heading + 1.0)])
-        # Turn back at the border of the cap.
-        state = state + np.where(np.abs(state + move) > limits, -move, move)
+        # Turn back at the border of the cap; a step longer than the cap is wide ends there.
+        state = np.clip(state + np.where(np.abs(state + move) > limits, -move, move), -limits, limits)
     return CameraPath(tuple(keys), rng, tremor=pace.tremor)
 
 

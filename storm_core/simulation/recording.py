@@ -169,7 +169,8 @@ class SimulatedRecording:
             near = np.where(poses[:, 2, 3] > 0.1, poses[:, 2, 3], np.nan)
             pixels.append(s.camera.fx * poses[:, :2, 3] / near[:, None])
         moved = np.linalg.norm(pixels[1] - pixels[0], axis=1)
-        count = int(np.clip(np.ceil(np.nanmax(moved) / 2.0), 1, MAX_BLUR_SAMPLES))
+        # Where everything is behind the camera, nothing moves in the picture.
+        count = int(np.clip(np.ceil(np.fmax.reduce(moved, initial=0.0) / 2.0), 1, MAX_BLUR_SAMPLES))
         return [t] if count == 1 else list(np.linspace(*ends, count))
 
     def _truth(self, body: int, visible: NDArray[np.int16], cam_from_bodies: NDArray[np.float64]) -> ObjectTruth:

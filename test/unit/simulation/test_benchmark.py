@@ -16,6 +16,8 @@ from storm_core.geometry.mesh_io import load_models
 from storm_core.geometry.pose import angle_between
 from storm_core.rendering.raster import NumbaRenderer
 from storm_core.simulation.benchmark import FILE, StratumFigure, by_stratum, load_benchmark
+from storm_core.simulation.itinerary import PACES, Orbit, wander
+from storm_core.simulation.strata import SUITES, cells
 
 TINY = ["--small", "--frames", "6", "--seed", "2"]
 CELLS = ["baseline", "occlusion=60", "instances=3", "sensor=structured_light"]
@@ -274,3 +276,24 @@ def test_a_damaged_description_is_named(tiny, tmp_path):
     (tmp_path / FILE).write_text(json.dumps(content | {"format": "other"}))
     with pytest.raises(DatasetError, match="format"):
         load_benchmark(tmp_path)
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_a_long_walk_stays_on_its_cap(pace):
+    orbit = Orbit(aim=(0.0, 0.0, 0.05), distance=0.35, azimuth=0.0, elevation=0.5)
+    for seed in range(8):
+        path = wander(orbit, PACES[pace], 20.0, np.random.default_rng(seed))
+        away = [np.linalg.norm(path.at(t)[:3, 3] - orbit.aim) for t in np.linspace(0, 20, 80)]
+        assert 0.28 < min(away) and max(away) < 0.43
+
+
+def test_the_suite_symmetric_is_about_declared_symmetries(tmp_path):
+    out = tmp_path / "symmetric"
+    assert simulate(out, "--suite", "symmetric", "--small", "--frames", "2", "--count", "6", "--workers", "1") == 0
+    benchmark = load_benchmark(out)
+    assert [s.tags["object"] for s in benchmark.scenes.values()] == ["cylinder"] * 2 + ["box"] * 2 + ["bowl"] * 2
+    assert {benchmark.objects[s.target].symmetry for s in benchmark.scenes.values() if s.tags["object"] != "box"} == {
+        "continuous"}
+    assert {benchmark.objects[s.target].symmetry for s in benchmark.scenes.values() if s.tags["object"] == "box"} == {
+        "discrete"}
+    assert SUITES["symmetric"].frames * SUITES["symmetric"].rounds * len(cells(SUITES["symmetric"])) >= 10_000
