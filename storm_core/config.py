@@ -39,7 +39,9 @@ class RegistrationConfig:
 @dataclass(frozen=True)
 class TrackingConfig:
     iterations: int = param(6, "Gauss-Newton iterations per frame", "", 1, 30)
-    max_innovation: float = param(0.6, "largest pose change per frame that is believed, in diameters", "", 0.05, 5.0)
+    max_innovation: float = param(
+        0.6, "largest unforeseen pose change within 0.1 s that is believed, in diameters", "", 0.05, 5.0
+    )
     motion_prior: bool = param(True, "predict with constant velocity")
 
 

@@ -33,7 +33,12 @@ class Registrar(Protocol):
 class Tracker(Protocol):
     """Follows objects from frame to frame. One instance serves all objects."""
 
-    def start(self, frame: Frame, registration: Registration) -> None: ...
+    def start(self, frame: Frame, registration: Registration) -> Registration:
+        """Follow a registered object; returns the registration with the pose that is followed.
+
+        It may be another of the poses that a declared symmetry makes equal.
+        """
+        ...
 
     def stop(self, object_name: str) -> None: ...
 

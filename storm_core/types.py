@@ -59,6 +59,7 @@ class Reason(str, Enum):
     MASK_EMPTY = "mask_empty"
     MASK_WITHOUT_DEPTH = "mask_without_depth"
     NO_DEPTH = "no_depth"
+    NO_COLOR = "no_color"
     NOT_CONVERGED = "not_converged"
     OUT_OF_VIEW = "out_of_view"
     OCCLUDED = "occluded"
@@ -217,6 +218,7 @@ class Track:
       cam_from_obj, covariance: as in Registration.
       innovation: pose change against the motion prediction / diameter.
       coasting: True when the image could not correct the motion prediction.
+      missing: modalities that said nothing about the object: NO_DEPTH, NO_COLOR.
     """
 
     object_name: str
@@ -225,6 +227,7 @@ class Track:
     covariance: NDArray[np.float64]
     innovation: float
     coasting: bool = False
+    missing: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         require_pose(self.cam_from_obj, f"track of {self.object_name}")

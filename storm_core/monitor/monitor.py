@@ -5,6 +5,8 @@ sequential test: the log-odds of "right" are accumulated with a forgetting facto
 end a track and three of them do.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from storm_core.config import MonitorConfig
@@ -13,6 +15,7 @@ from storm_core.evidence.features import region_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.monitor.freeze import FreezeDetector
+from storm_core.tracking.modalities import colorless
 from storm_core.types import Evidence, Frame, Judgement, Reason, Track, Verdict
 
 PRIOR_LOG_ODDS = 1.0
@@ -46,6 +49,9 @@ class EvidenceMonitor:
         seen = evidence.inside if np.isfinite(evidence.inside) else 0.0
         if seen < self._config.min_visible:
             return self._judgement(track, Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW, evidence)
+        blind = colorless(frame, center, model.diameter)
+        if blind:  # a black or overexposed picture is no evidence against a pose
+            evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
         before = self._odds.get(track.object_name)
         if before is None:  # a new registration has to stand on its own
             odds = float(np.clip(VERIFIER.log_odds(evidence), -8.0, 8.0))
@@ -57,6 +63,8 @@ class EvidenceMonitor:
             return self._judgement(track, Verdict.OCCLUDED, probability, Reason.OCCLUDED, evidence)
         if evidence.missing > 0.7:
             return self._judgement(track, Verdict.DEGRADED, probability, Reason.NO_DEPTH, evidence)
+        if blind and probability >= self._config.healthy:
+            return self._judgement(track, Verdict.DEGRADED, probability, Reason.NO_COLOR, evidence)
         if probability >= self._config.healthy:
             return self._judgement(track, Verdict.HEALTHY, probability, Reason.CONFIRMED, evidence)
         verdict = Verdict.LOST

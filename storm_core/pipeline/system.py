@@ -151,7 +151,7 @@ class Pipeline:
                 with self._timed("refine"):
                     result = self._refiner.refine(frame, result).registration
             self._monitor.reset(name)
-            self._tracker.start(frame, result)
+            result = self._tracker.start(frame, result)
         self._event(
             name,
             RegisterDone(

@@ -27,6 +27,10 @@ MIN_SHARE = 0.2
 """Landmarks that must agree on a motion, and their share of the matches: fewer agree by chance."""
 
 
+KEPT = 16
+"""Frames, and pairs of frames, whose landmarks are remembered."""
+
+
 @dataclass(frozen=True, eq=False)
 class Landmarks:
     """Attributes: pixels (N, 2), descriptors (N, 32) uint8, points (N, 3) [m] in the camera frame; z = 0: no depth."""
@@ -36,7 +40,7 @@ class Landmarks:
     points: NDArray[np.float64]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=KEPT)
 def landmarks(frame: Frame) -> Landmarks:
     """The landmarks of a frame, found once for all objects."""
     detector = cv2.ORB_create(nfeatures=COUNT, scaleFactor=1.3, nlevels=5, fastThreshold=10)
@@ -50,7 +54,7 @@ def landmarks(frame: Frame) -> Landmarks:
     return Landmarks(pixels, descriptors, points)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=KEPT)
 def matches(before: Frame, now: Frame) -> NDArray[np.int64]:
     """(M, 2) indices of landmarks that are each other's most similar ones, those with depth in `before` only."""
     a, b = landmarks(before), landmarks(now)
@@ -61,23 +65,28 @@ def matches(before: Frame, now: Frame) -> NDArray[np.int64]:
     return pairs[a.points[pairs[:, 0], 2] > 0]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=KEPT)
 def scene_motion(before: Frame, now: Frame) -> NDArray[np.float64] | None:
     """now_from_before (4, 4): how most of the scene moved in the camera frame; None when too little agrees."""
     return motion(landmarks(before), landmarks(now), matches(before, now), now.camera)
 
 
 def motion(
-    before: Landmarks, now: Landmarks, pairs: NDArray[np.int64], camera: PinholeCamera
+    before: Landmarks,
+    now: Landmarks,
+    pairs: NDArray[np.int64],
+    camera: PinholeCamera,
+    *,
+    agreeing: int = MIN_AGREEING,
 ) -> NDArray[np.float64] | None:
-    """The rigid motion (4, 4) that most pairs (M, 2) agree on; None when too few do."""
-    if len(pairs) < MIN_AGREEING:
+    """The rigid motion (4, 4) that most pairs (M, 2) agree on; None when fewer than `agreeing` do."""
+    if len(pairs) < agreeing:
         return None
     points, pixels = before.points[pairs[:, 0]], now.pixels[pairs[:, 1]]
     found, turn, shift, inliers = cv2.solvePnPRansac(
         points, pixels, camera.matrix, None, iterationsCount=TRIALS, reprojectionError=REACH, flags=cv2.SOLVEPNP_AP3P
     )
-    if not found or inliers is None or len(inliers) < max(MIN_AGREEING, MIN_SHARE * len(pairs)):
+    if not found or inliers is None or len(inliers) < max(agreeing, MIN_SHARE * len(pairs)):
         return None
     good = inliers[:, 0]
     turn, shift = cv2.solvePnPRefineLM(points[good], pixels[good], camera.matrix, None, turn, shift)

@@ -32,7 +32,7 @@ SCALES = (6, 4, 2, 2, 1, 1)
 TEXTURE_SCALE = 2
 """The lines' segments [px] from which on texture is read from the picture itself; before, from the small one."""
 
-PRIOR_SHIFT, PRIOR_TURN = 0.1, 0.06
+MOTION_PRIOR = (0.1, 0.06)
 """Standard deviation of the motion prediction: diameters, radians. It decides only what the image leaves open: a can
 that contour and depth let spin freely must stay near the prediction until its texture can hold it."""
 
@@ -312,6 +312,7 @@ def align(
     key: KeyFrame | None = None,
     gates: tuple[float, float] = (0.35, 0.08),
     view: SparseView | None = None,
+    prior: tuple[float, float] = MOTION_PRIOR,
 ) -> Fit:
     """The pose near `start` (4, 4) that explains contour and depth best.
 
@@ -320,6 +321,7 @@ def align(
         depth alone, a can would turn out of the reach of its print before the print is asked.
       gates: first and last depth gate [diameters].
       view: an earlier view, for the coarse half; rendered anew when None or too different.
+      prior: standard deviations of the start [diameters, rad].
     """
     d = model.diameter
     if view is None or turned_away(view, start, model.center) > MAX_TURNED:
@@ -340,7 +342,7 @@ def align(
         scales,
         np.maximum(relative_gates * d, MIN_GATE),
         iterations // 2 if iterations > 1 else -1,
-        diagonal_information(PRIOR_SHIFT * d, PRIOR_TURN),
+        diagonal_information(prior[0] * d, prior[1]),
         limits_of(d),
     )
     return assess(frame, model, view, pose, posterior, key)

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +11,25 @@ from storm_core.config import TrackingConfig
 from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, require_pose
+from storm_core.tracking.determined import leaves_open
+from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected
 from storm_core.tracking.histogram import ColorModel, count
-from storm_core.tracking.landmarks import scene_motion
-from storm_core.tracking.motion import Velocity, grown, observe, predict
+from storm_core.tracking.modalities import MEASURED, colorless
+from storm_core.tracking.motion import grown, observe
 from storm_core.tracking.optimise import (
     Fit,
-    align,
     assess,
     center_of,
-    moved,
     tolerance,
 )
+from storm_core.tracking.reseed import Look, Seen
 from storm_core.tracking.sparse_model import SparseView, rendered_view
-from storm_core.tracking.symmetric import turning_axis
-from storm_core.tracking.texture import KeyFrame, make_key_frame
+from storm_core.tracking.state import HISTORY, TrackState
+from storm_core.tracking.symmetric import continued
+from storm_core.tracking.texture import make_key_frame
 from storm_core.tracking.uncertainty import DEFAULT as ERRORS
 from storm_core.tracking.uncertainty import Observation, conditions_of, left_covariance, turned_axes
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
-
-POOR = 0.55
-"""Fit quality below which other starts are tried."""
 
 MIN_INSIDE = 0.12
 """Share of the silhouette inside the image below which the object has left the view."""
@@ -44,46 +43,8 @@ MAX_CONTRADICTED = 5
 SHARP_ENOUGH = 0.6
 """Sharpness, relative to the last key frame's, that a new key frame needs."""
 
-LONG_STEP = 0.1
-"""Time [s] between frames after which constant velocity is no longer taken on trust."""
-
-SURPRISE = 0.5
-"""Fit quality that an innovation of one diameter outweighs: of equal fits the expected one is right."""
-
-LIKENESS = 0.3
-"""Fit quality that the remembered texture, where it is seen again, is worth."""
-
-OPEN_TURN = 5000.0
-"""Information [1/rad^2] about a turn below which the image leaves it open: about 2 degrees, errors being correlated."""
-
-HISTORY = 90
-"""Poses remembered for corrections that arrive late."""
-
-
-@dataclass(eq=False, kw_only=True)
-class _State:
-    """What the tracker knows about one object; covariance at the object centre.
-
-    Attributes:
-      frame: the last one, that the scene's motion is measured from.
-      unsure: constant velocity must not be taken on trust: the last fit left a turn open, or there was none.
-      key_covariance: of the pose in the key frame, in the axes of the object.
-    """
-
-    model: ObjectModel
-    cam_from_obj: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    stamp_ns: int
-    colors: ColorModel
-    quality: float
-    frame: Frame
-    key_covariance: NDArray[np.float64]
-    velocity: Velocity = field(default_factory=Velocity)
-    contradicted: int = 0
-    unsure: bool = False
-    key: KeyFrame | None = None
-    view: SparseView | None = None
-    history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+TWIN_TURN = 0.35
+"""Turn [rad] against the prediction from which on a symmetric object may have been mistaken for its twin."""
 
 
 class RegionDepthTracker:
@@ -99,20 +60,31 @@ class RegionDepthTracker:
         self._models = models
         self._config = config
         self._watch = watch
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, TrackState] = {}
+        self._last: dict[str, Seen] = {}
 
-    def start(self, frame: Frame, registration: Registration) -> None:
-        """Follow an object from a registered pose; replaces what was known about it."""
+    def start(self, frame: Frame, registration: Registration) -> Registration:
+        """Follow an object from a registered pose; replaces what was known about it.
+
+        Returns the registration that is followed: of the poses that a declared symmetry makes equal, the one that
+        continues the last known pose, so that a re-registration never shows as a flip.
+        """
         name = registration.object_name
         if name not in self._models:
             raise InputError(f"cannot track unknown object {name!r}; known: {', '.join(self._models) or 'none'}")
         model = self._models[name]
         pose = np.array(registration.cam_from_obj, np.float64, order="C")
+        if name in self._last:
+            last = self._last[name]
+            carried = last.carried(frame)
+            pose = continued(model, pose, last.cam_from_obj if carried is None else carried)
+            registration = replace(registration, cam_from_obj=pose)
         view = rendered_view(model, pose, frame.camera)
         colors = ColorModel(count(frame, view, tolerance(model.diameter)))
         fit = assess(frame, model, view, pose, colors.posterior)
         covariance = left_covariance(registration.covariance, -center_of(model, pose))
-        state = _State(
+        seen = Seen(frame, pose)
+        state = TrackState(
             model=model,
             cam_from_obj=pose,
             covariance=covariance,
@@ -120,11 +92,14 @@ class RegionDepthTracker:
             stamp_ns=registration.stamp_ns,
             colors=colors,
             quality=fit.quality,
-            frame=frame,
+            anchor=seen,
+            last=seen,
             key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)),
         )
         state.history.append((registration.stamp_ns, pose))
         self._states[name] = state
+        self._last[name] = state.last
+        return registration
 
     def stop(self, object_name: str) -> None:
         """Forget an object; unknown names are fine."""
@@ -143,9 +118,11 @@ class RegionDepthTracker:
         then = next((pose for stamp, pose in state.history if stamp == stamp_ns), None)
         if then is None:
             return False
-        obj_correction = inverse(then) @ correction @ then
+        # A correction by a declared symmetry would correct nothing and show as a flip.
+        obj_correction = continued(state.model, inverse(then) @ correction @ then, np.eye(4))
         state.history = deque(((stamp, pose @ obj_correction) for stamp, pose in state.history), maxlen=HISTORY)
         state.cam_from_obj = state.history[-1][1]
+        state.anchor = state.last = self._last[object_name] = Seen(state.last.frame, state.cam_from_obj)
         state.key = None  # it would pull the texture back to where the corrected pose saw it
         return True
 
@@ -159,138 +136,62 @@ class RegionDepthTracker:
                 self.stop(name)
         return results
 
-    def _follow(self, frame: Frame, state: _State) -> Track | TrackFailure:
+    def _follow(self, frame: Frame, state: TrackState) -> Track | TrackFailure:
         model, name = state.model, state.model.name
         dt = (frame.stamp_ns - state.stamp_ns) * 1e-9
-        predicted = state.cam_from_obj
-        if self._config.motion_prior:
-            predicted = predict(state.cam_from_obj, model.center, state.velocity, dt)
+        predicted = expected(state, dt, self._config)
         if predicted[2, :3] @ model.center + predicted[2, 3] < 0.02:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
-        fit, innovation = self._best_fit(frame, state, predicted, dt)
+        blind = colorless(frame, center_of(model, predicted), model.diameter)
+        look = BLIND if blind else Look(state.colors.posterior, state.key)
+        found = best_fit(frame, state, look, predicted, dt, self._config)
+        fit, base = found.fit, found.base
+        absent = {Reason.NO_DEPTH: fit.measured < MEASURED, Reason.NO_COLOR: found.look is BLIND}
+        missing = tuple(reason for reason, yes in absent.items() if yes)
         if fit.view.inside < MIN_INSIDE:
             return self._failure(
                 name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image"
             )
-        believable = innovation <= self._config.max_innovation
-        # A fit that ran away says nothing about the place where the object was last seen; the prediction does.
-        there = (
-            fit
-            if believable
-            else assess(frame, model, rendered_view(model, predicted, frame.camera), predicted, state.colors.posterior)
-        )
+        believable = found.innovation <= believed(dt, self._config)
+        # A fit that ran away says nothing about the place where the object was last seen; the expected one does.
+        there = fit if believable else self._assessed(frame, model, base, found.look)
         contradicted = there.measured > 0.2 and there.behind > 0.5 and there.inlier < 0.3
         state.contradicted = state.contradicted + 1 if contradicted else 0
         if state.contradicted >= MAX_CONTRADICTED:
             return self._failure(
                 name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it"
             )
-        if contradicted or not believable or not self._corrected(fit):
-            return self._coast(frame, state, predicted, dt, innovation)
-        self._accept(frame, state, fit, dt, innovation)
-        state.unsure = self._open(model, fit)
-        state.frame = frame
-        return self._result(frame, state, innovation, coasting=False)
+        if contradicted or not believable or len(missing) == 2 or not self._corrected(fit):
+            return self._coast(frame, state, dt, found.innovation, missing)
+        if len(model.symmetries) > 1 and angle_between(base, fit.cam_from_obj) > TWIN_TURN:
+            pose = continued(model, fit.cam_from_obj, base)
+            if angle_between(pose, fit.cam_from_obj) > TWIN_TURN:
+                fit = self._assessed(frame, model, pose, found.look)
+        if found.look is BLIND and not blind:
+            state.colors, state.key = ColorModel(count(frame, fit.view, tolerance(model.diameter))), None
+        self._accept(frame, state, fit, dt, found.innovation, learn=not blind)
+        left_open = leaves_open(model, fit)
+        state.unsure = left_open or bool(missing)
+        if not state.unsure:
+            state.anchor = state.last
+        return self._result(frame, state, found.innovation, missing, coasting=left_open and bool(missing))
 
-    def _best_fit(self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float) -> tuple[Fit, float]:
-        """The best alignment of this frame, and its innovation against the motion model that foresaw it best.
-
-        One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
-        that left a direction open, the motion of the scene competes with it; where all are poor, a search does.
-        """
-        bases = [predicted]
-        if dt > LONG_STEP or state.unsure:
-            bases += self._carried(frame, state)
-        fit, innovation = self._chosen(frame, state, bases, bases)
-        if self._good(state, fit) and innovation <= self._config.max_innovation:
-            return fit, innovation
-        if len(bases) == 1:
-            bases += self._carried(frame, state)
-        starts = [*bases[1:], *self._search(frame, state, bases, fit.view)]
-        other, other_innovation = self._chosen(frame, state, starts, bases)
-        better = self._score(frame, state, other) > self._score(frame, state, fit)
-        if better or innovation > self._config.max_innovation:
-            return other, other_innovation
-        return fit, innovation
-
-    def _good(self, state: _State, fit: Fit) -> bool:
-        """About as good as the object's fits have been, or hidden, which no other start would change."""
-        return fit.quality >= min(POOR, 0.75 * state.quality) or fit.occluded + fit.occluded_lines >= 0.8
-
-    def _carried(self, frame: Frame, state: _State) -> list[NDArray[np.float64]]:
-        """Where the object is if it moved with the scene; none when the scene does not say."""
-        moved_by = scene_motion(state.frame, frame)
-        return [] if moved_by is None else [moved_by @ state.cam_from_obj]
-
-    def _chosen(
-        self, frame: Frame, state: _State, starts: list[NDArray[np.float64]], bases: list[NDArray[np.float64]]
-    ) -> tuple[Fit, float]:
-        """The best alignment from several starts, and its innovation against the nearest of `bases`."""
-        best: tuple[float, Fit, float] | None = None
-        for start in starts:
-            fit = align(frame, state.model, start, state.colors.posterior, self._config.iterations, state.key,
-                        view=state.view)
-            innovation = min(self._innovation(state.model, base, fit.cam_from_obj) for base in bases)
-            score = self._score(frame, state, fit) - SURPRISE * innovation
-            if best is None or score > best[0]:
-                best = score, fit, innovation
-        assert best is not None
-        return best[1], best[2]
-
-    def _score(self, frame: Frame, state: _State, fit: Fit) -> float:
-        """What ranks alignments of one object in one frame: contour and depth, and the texture seen before."""
-        if state.key is None:
-            return fit.quality
-        return fit.quality + LIKENESS * state.key.likeness(
-            frame, fit.cam_from_obj, 2 * tolerance(state.model.diameter))
-
-    def _search(
-        self, frame: Frame, state: _State, bases: list[NDArray[np.float64]], view: SparseView
-    ) -> list[NDArray[np.float64]]:
-        """The most promising of many starts around the bases and the previous pose."""
-        starts = self._fan(state.model, state.cam_from_obj, bases[0])
-        rough = [assess(frame, state.model, view, start, state.colors.posterior).quality for start in starts]
-        return [starts[k] for k in np.argsort(rough)[::-1][:3]]
-
-    def _fan(
-        self, model: ObjectModel, previous: NDArray[np.float64], predicted: NDArray[np.float64]
-    ) -> list[NDArray[np.float64]]:
-        """Starts around the prediction and the previous pose."""
-        starts = [previous]
-        for base in (predicted, previous):
-            pivot = center_of(model, base)
-            for axis in range(6):
-                size = 0.2 * model.diameter if axis < 3 else 0.3
-                for sign in (-1.0, 1.0):
-                    xi = np.zeros(6)
-                    xi[axis] = sign * size
-                    starts.append(moved(base, pivot, xi))
-        return starts
-
-    def _open(self, model: ObjectModel, fit: Fit) -> bool:
-        """The image leaves a turn of the object open that its declared symmetry does not make meaningless."""
-        h = fit.information
-        turn = h[3:, 3:] - h[3:, :3] @ np.linalg.solve(h[:3, :3] + np.eye(3), h[:3, 3:])
-        axis = turning_axis(model)
-        if axis is not None:
-            turn = turn + OPEN_TURN * np.outer(fit.cam_from_obj[:3, :3] @ axis, fit.cam_from_obj[:3, :3] @ axis)
-        return bool(np.linalg.eigvalsh(turn)[0] < OPEN_TURN)
+    def _assessed(self, frame: Frame, model: ObjectModel, pose: NDArray[np.float64], look: Look) -> Fit:
+        return assess(frame, model, rendered_view(model, pose, frame.camera), pose, look.posterior, look.key)
 
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
         hidden = fit.occluded > MAX_HIDDEN if fit.measured > 0.2 else fit.occluded_lines > MAX_HIDDEN
         return fit.usable and not hidden and fit.observable
 
-    def _innovation(self, model: ObjectModel, predicted: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-        """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
-        shift = np.linalg.norm(center_of(model, found) - center_of(model, predicted)) / model.diameter
-        return float(shift + 0.5 * angle_between(predicted, found))
-
-    def _accept(self, frame: Frame, state: _State, fit: Fit, dt: float, innovation: float) -> None:
+    def _accept(
+        self, frame: Frame, state: TrackState, fit: Fit, dt: float, innovation: float, *, learn: bool
+    ) -> None:
         model, rotation, key = state.model, fit.cam_from_obj[:3, :3], state.key
         state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
+        state.last = Seen(frame, fit.cam_from_obj)
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
         state.view = fit.view
         conditions = conditions_of(fit, model, frame.camera.fx, innovation)
@@ -298,7 +199,7 @@ class RegionDepthTracker:
         state.covariance = ERRORS.covariance(conditions, turned_axes(state.key_covariance, rotation))
         state.quality += 0.2 * (fit.quality - state.quality)
         # Colours are learnt from good fits only: a drifting track must not teach itself the background.
-        if fit.quality > 0.7 * state.quality and fit.behind < 0.15:
+        if learn and fit.quality > 0.7 * state.quality and fit.behind < 0.15:
             state.colors.learn(count(frame, fit.view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
             self._renew_key(frame, state, fit.view)
         if state.key is not key:
@@ -308,7 +209,7 @@ class RegionDepthTracker:
                 object_name=model.name, stamp_ns=frame.stamp_ns, conditions=conditions, rotation=rotation,
                 new_key=state.key is not key))
 
-    def _renew_key(self, frame: Frame, state: _State, view: SparseView) -> None:
+    def _renew_key(self, frame: Frame, state: TrackState, view: SparseView) -> None:
         """A new key frame when the old one shows another side; a blurred picture does not replace a sharp one."""
         if state.key is not None and state.key.still_fits(state.cam_from_obj):
             return
@@ -317,22 +218,24 @@ class RegionDepthTracker:
             state.key = key
 
     def _coast(
-        self, frame: Frame, state: _State, predicted: NDArray[np.float64], dt: float, innovation: float
+        self, frame: Frame, state: TrackState, dt: float, innovation: float, missing: tuple[Reason, ...]
     ) -> Track:
         """Keep the prediction; slow down, so that a long occlusion does not carry the pose away."""
-        state.velocity = state.velocity.damped(0.7)
         state.covariance = grown(state.covariance, max(dt, 0.0), state.model.diameter)
-        carried = self._carried(frame, state)
-        if carried:
-            predicted = carried[0]
+        with_scene = carried(frame, state)
+        predicted = with_scene[0] if with_scene else expected(state, dt, self._config)
         state.cam_from_obj = predicted
         state.stamp_ns = frame.stamp_ns
+        state.velocity = state.velocity.damped(0.7)
         state.unsure = True
-        state.frame = frame
+        state.last = Seen(frame, state.cam_from_obj)
         state.history.append((frame.stamp_ns, predicted))
-        return self._result(frame, state, innovation, coasting=True)
+        return self._result(frame, state, innovation, missing, coasting=True)
 
-    def _result(self, frame: Frame, state: _State, innovation: float, *, coasting: bool) -> Track:
+    def _result(
+        self, frame: Frame, state: TrackState, innovation: float, missing: tuple[Reason, ...], *, coasting: bool
+    ) -> Track:
+        self._last[state.model.name] = state.last
         covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
         return Track(
             object_name=state.model.name,
@@ -341,6 +244,7 @@ class RegionDepthTracker:
             covariance=0.5 * (covariance + covariance.T),
             innovation=innovation,
             coasting=coasting,
+            missing=missing,
         )
 
     def _failure(self, name: str, frame: Frame, reason: Reason, detail: str) -> TrackFailure:

@@ -118,8 +118,9 @@ class Follower:
         return Registration(object_name="1", stamp_ns=frame.stamp_ns, cam_from_obj=POSE, covariance=np.eye(6),
                             probability=0.9, evidence=Evidence())
 
-    def start(self, frame: Frame, registration: Registration) -> None:
+    def start(self, frame: Frame, registration: Registration) -> Registration:
         self.on = True
+        return registration
 
     def stop(self, object_name: str) -> None:
         self.on = False

@@ -1,0 +1,152 @@
+"""The best alignment of one object in one frame: which starts are tried, and which of the results is believed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.config import TrackingConfig
+from storm_core.tracking.modalities import MEASURED, UNDECIDED
+from storm_core.tracking.motion import predict
+from storm_core.tracking.optimise import MOTION_PRIOR, Fit, align, tolerance
+from storm_core.tracking.reseed import Look, search, surprise
+from storm_core.tracking.state import TrackState
+from storm_core.types import Frame
+
+Pose = NDArray[np.float64]
+
+USUAL = 0.6
+"""Share of an object's usual fit quality below which other starts are tried."""
+
+CONTRAST = 0.3
+"""Contrast across the contour below which other starts are tried where depth is missing or shows something else."""
+
+MOSTLY_HIDDEN = 0.8
+"""Occluded share of surface plus that of contour from which on quality says nothing."""
+
+LONG_STEP = 0.1
+"""Time [s] between frames after which constant velocity is no longer taken on trust."""
+
+SURPRISE = 0.5
+"""Fit quality that an innovation of one diameter outweighs: of equal fits the expected one is right."""
+
+LIKENESS = 0.3
+"""Fit quality that the remembered texture, where it is seen again, is worth."""
+
+SCENE_PRIOR = (0.02, 0.01)
+"""Standard deviation [diameters, rad] of the pose that the scene's motion foresees for an object that lies still."""
+
+ALL_THERE = 0.85
+"""Share of the surface that agrees with depth, colour left aside, from which on the object is where it should be."""
+
+BLIND = Look(UNDECIDED, None)
+"""A frame in which colour says nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The alignment of one frame.
+
+    Attributes:
+      innovation: against the motion model that foresaw it best. base: the pose that the scene's motion foresaw, or else
+        constant velocity. look: what it was aligned with.
+    """
+
+    fit: Fit
+    innovation: float
+    base: NDArray[np.float64]
+    look: Look
+
+
+def expected(state: TrackState, dt: float, config: TrackingConfig) -> Pose:
+    """Where constant velocity puts the object, or the last pose when the configuration says so."""
+    if not config.motion_prior:
+        return state.cam_from_obj
+    return predict(state.cam_from_obj, state.model.center, state.velocity, dt)
+
+
+def believed(dt: float, config: TrackingConfig) -> float:
+    """Largest innovation [diameters] that is believed: what nobody foresaw grows like a random walk."""
+    return config.max_innovation * max(1.0, float(np.sqrt(max(dt, 0.0) / LONG_STEP)))
+
+
+def best_fit(
+    frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig
+) -> Found:
+    """The best alignment of this frame.
+
+    One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
+    that left a direction open, the motion of the scene competes with it; where all are poor, a search does.
+    """
+    limit = believed(dt, config)
+    bases = [predicted]
+    if dt > LONG_STEP or state.unsure or look is BLIND:
+        bases += carried(frame, state)
+    found = _chosen(frame, state, look, bases, bases, config.iterations)
+    if found.fit.measured < MEASURED and len(bases) == 1:
+        state.unsure = True
+        bases += carried(frame, state)
+        found = _chosen(frame, state, look, bases, bases, config.iterations)
+    if _good(state, found) and found.innovation <= limit:
+        return found
+    if len(bases) == 1:
+        bases += carried(frame, state)
+    if found.fit.measured >= MEASURED and look is not BLIND:
+        # Depth where the object was expected, and no contrast: the light has changed, not the place.
+        dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
+        if dark.fit.inlier > ALL_THERE and dark.fit.inlier > found.fit.inlier and dark.innovation <= limit:
+            return dark
+    turned = state.last.turned(frame, state.model)
+    starts = [*bases[1:], *([] if turned is None else [turned]), state.cam_from_obj]
+    starts += search(frame, state.model, look, found.fit.view, bases)
+    other = _chosen(frame, state, look, starts, [*bases, *([] if turned is None else [turned])], config.iterations)
+    better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
+    return other if better or found.innovation > limit else found
+
+
+def _good(state: TrackState, found: Found) -> bool:
+    """About as good as the object's fits have been, or hidden, which no other start would change."""
+    fit = found.fit
+    if fit.measured < MEASURED or fit.occluded + fit.occluded_lines >= MOSTLY_HIDDEN:
+        return fit.contrast >= CONTRAST or found.look is BLIND
+    return fit.quality >= USUAL * state.quality
+
+
+def carried(frame: Frame, state: TrackState) -> list[Pose]:
+    """Where the object is if it moved with the scene; none when the scene does not say.
+
+    An anchor gives way to the last frame once that is recognised better.
+    """
+    pose = state.anchor.carried(frame)
+    if pose is None and state.anchor is not state.last:
+        pose = state.last.carried(frame)
+        if pose is not None:
+            state.anchor = state.last
+    return [] if pose is None else [pose]
+
+
+def _chosen(
+    frame: Frame, state: TrackState, look: Look, starts: list[Pose], bases: list[Pose], iterations: int
+) -> Found:
+    """The best alignment from several starts; the expected ones are `bases`: constant velocity, then the scene's
+    motion when it is known."""
+    best: tuple[float, Found] | None = None
+    for start in starts:
+        held = state.unsure and len(bases) > 1 and start is bases[1]
+        fit = align(
+            frame, state.model, start, look.posterior, iterations, look.key,
+            view=state.view, prior=SCENE_PRIOR if held else MOTION_PRIOR,
+        )
+        unforeseen = min(surprise(state.model, base, fit.cam_from_obj) for base in bases)
+        score = _score(frame, state, look, fit) - SURPRISE * unforeseen
+        if best is None or score > best[0]:
+            best = score, Found(fit, unforeseen, bases[min(1, len(bases) - 1)], look)
+    assert best is not None
+    return best[1]
+
+
+def _score(frame: Frame, state: TrackState, look: Look, fit: Fit) -> float:
+    """What ranks alignments of one object in one frame: contour and depth, and the texture seen before."""
+    if look.key is None:
+        return fit.quality
+    return fit.quality + LIKENESS * look.key.likeness(frame, fit.cam_from_obj, 2 * tolerance(state.model.diameter))

@@ -1,0 +1,45 @@
+"""What the tracker knows about one object."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.tracking.histogram import ColorModel
+from storm_core.tracking.motion import Velocity
+from storm_core.tracking.reseed import Seen
+from storm_core.tracking.sparse_model import SparseView
+from storm_core.tracking.texture import KeyFrame
+
+HISTORY = 90
+"""Poses remembered for corrections that arrive late."""
+
+
+@dataclass(eq=False, kw_only=True)
+class TrackState:
+    """What the tracker knows about one object; covariance at the object centre.
+
+    Attributes:
+      anchor: the last frame that held the object firmly and its pose there: the motion of the scene starts from it.
+      last: the last frame and the pose in it, whatever it is worth.
+      unsure: constant velocity must not be taken on trust: the last fit left a direction open, or there was none.
+      key_covariance: of the pose in the key frame, in the axes of the object.
+    """
+
+    model: ObjectModel
+    cam_from_obj: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    stamp_ns: int
+    colors: ColorModel
+    quality: float
+    anchor: Seen
+    last: Seen
+    key_covariance: NDArray[np.float64]
+    velocity: Velocity = field(default_factory=Velocity)
+    contradicted: int = 0
+    unsure: bool = False
+    key: KeyFrame | None = None
+    view: SparseView | None = None
+    history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
