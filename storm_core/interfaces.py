@@ -50,7 +50,10 @@ class Tracker(Protocol):
 
 
 class Monitor(Protocol):
-    """TOM: is this tracked pose right? `reset` forgets an object's history after a re-registration."""
+    """TOM: is this tracked pose right? `reset` forgets an object's history after a re-registration.
+
+    Several objects of one frame may be judged at the same time, each on its own thread.
+    """
 
     def reset(self, object_name: str) -> None: ...
 

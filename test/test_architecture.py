@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "config", "config_io"},
+    {"errors", "config", "config_io", "parallel"},
     {"geometry"},
     {"types", "interfaces"},
     {"rendering"},

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from storm_core.evidence.features import FrameFeatures
+from storm_core.evidence.features import FrameFeatures, fit_normal
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.rendering.raster import raster_one, shade_pixel
 from storm_core.types import Evidence
@@ -18,6 +18,8 @@ FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
 
 CROP_DIAMETERS = 1.15
 HUE_BINS = 6
+SAME_SIDE = 0.97
+"""Cosine between two normals of the model from which on neighbouring pixels share one measured normal."""
 
 # Columns of the table the kernel returns.
 (
@@ -86,8 +88,8 @@ def _count_hue(r, g, b, histogram):  # noqa: ANN001
     histogram[(low + 1) % HUE_BINS] += colorful * share
 
 
-@njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
-def compare_kernel(
+@njit(cache=True, nogil=True, fastmath=FAST)
+def compare_range(
     vertices,
     faces,
     colors,
@@ -105,14 +107,21 @@ def compare_kernel(
     gap,
     two_sided,
     with_contour,
+    first,
+    last,
+    table,
 ):
-    """Table (N, COLUMNS) of counts and means per pose. tau: inlier depth error, gap: background step [m]."""
-    n = poses.shape[0]
+    """Fill the rows first to last - 1 of table (N, COLUMNS): counts and means of poses (N, 4, 4).
+
+    tau: inlier depth error, gap: background step [m]. normal_image: of every second pixel; when it is empty, normals
+    are fitted to the depth where the model has inliers, one for each side of it in a block of 2 x 2 crop pixels.
+    """
     h, w = depth_image.shape
-    table = np.zeros((n, COLUMNS))
+    fit_normals = normal_image.shape[0] == 0
+    blocks = (side + 1) // 2 if fit_normals else 0
     colored = colors.shape[0] > 0
     masked = mask_image.shape[0] > 0
-    for k in prange(n):
+    for k in range(first, last):
         crop = crop_camera(poses[k], center, diameter, cam, side)
         inv = np.zeros((side, side), np.float32)
         face = np.full((side, side), -1, np.int32)
@@ -123,6 +132,7 @@ def compare_kernel(
                 if face[v, u] >= 0:
                     depth[v, u] = 1.0 / inv[v, u]
         normal, color = np.zeros(3), np.zeros(3)
+        fitted = np.zeros((blocks, blocks, 6))
         row = table[k]
         errors = np.empty(side * side, np.float32)
         n_err = 0
@@ -154,12 +164,17 @@ def compare_kernel(
                 row[N_INLIER] += 1
                 errors[n_err] = abs(e)
                 n_err += 1
-                nx, ny, nz = (
-                    normal_image[y // 2, x // 2, 0],
-                    normal_image[y // 2, x // 2, 1],
-                    normal_image[y // 2, x // 2, 2],
-                )
                 shade_pixel(vertices, faces, colors, poses[k], crop, u, v, depth[v, u], face[v, u], normal, color)
+                if fit_normals:
+                    shared = fitted[v // 2, u // 2]
+                    if shared[3] * normal[0] + shared[4] * normal[1] + shared[5] * normal[2] < SAME_SIDE:
+                        shared[:3] = 0.0
+                        fit_normal(depth_image, x, y, cam, shared)
+                        shared[3:] = normal
+                    nx, ny, nz = shared[0], shared[1], shared[2]
+                else:
+                    seen = normal_image[y // 2, x // 2]
+                    nx, ny, nz = np.float64(seen[0]), np.float64(seen[1]), np.float64(seen[2])
                 agree = 0.7
                 if nx != 0 or ny != 0 or nz != 0:
                     dot = nx * normal[0] + ny * normal[1] + nz * normal[2]
@@ -197,6 +212,14 @@ def compare_kernel(
         if with_contour:
             _contour(row, depth, face, crop, depth_image, grey, tau, gap, side)
             _seams(row, depth, face, crop, depth_image, tau, side)
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
+def compare_kernel(arguments, n):  # noqa: ANN001
+    """Table (n, COLUMNS), parallel over poses. arguments: those of `compare_range` up to with_contour."""
+    table = np.zeros((n, COLUMNS))
+    for k in prange(n):
+        compare_range(*arguments, k, k + 1, table)
     return table
 
 
@@ -312,22 +335,22 @@ def compare(
     mask: NDArray[np.bool_] | None = None,
     contour: bool = True,
 ) -> NDArray[np.float64]:
-    """The kernel's table (N, COLUMNS) for poses (N, 4, 4)."""
+    """The kernel's table (N, COLUMNS) for poses (N, 4, 4). A single pose is compared on the calling thread alone."""
     frame = features.frame
     tau = inlier_tolerance(model.diameter) if tau is None else tau
-    grey = frame.rgb[:, :, 1]
-    return compare_kernel(
+    poses = np.ascontiguousarray(cam_from_objs, np.float64).reshape(-1, 4, 4)
+    arguments = (
         model.vertices,
         model.faces,
         model.colors if model.colors is not None else _NO_COLOR,
         model.center,
         model.diameter,
-        np.ascontiguousarray(cam_from_objs, np.float64).reshape(-1, 4, 4),
+        poses,
         frame.camera.vector,
         frame.depth,
         frame.rgb,
         features.normal,
-        grey,
+        frame.rgb[:, :, 1],
         _NO_MASK if mask is None else mask,
         side,
         tau,
@@ -335,6 +358,11 @@ def compare(
         True,
         contour,
     )
+    if len(poses) != 1:
+        return compare_kernel(arguments, len(poses))
+    table = np.zeros((1, COLUMNS))
+    compare_range(*arguments, 0, 1, table)
+    return table
 
 
 def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 
 from storm_core.types import Frame
 
+RADIUS = 3
+"""Half the side of the window that a normal is fitted to [px]."""
+
+SAME_SURFACE = 0.02
+"""Relative step of depth beyond which a pixel of the window belongs to another surface."""
+
+_NO_NORMALS = np.zeros((0, 0, 3), np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
@@ -16,89 +24,76 @@ class FrameFeatures:
 
     Attributes:
       frame: the frame itself.
-      normal: (ceil(H/2), ceil(W/2), 3) float32 camera-frame normals of every second pixel; 0 = unknown.
+      normal: (ceil(H/2), ceil(W/2), 3) float32 camera-frame normals of every second pixel, 0 = unknown; or (0, 0, 3):
+        not computed, whoever needs one fits it.
     """
 
     frame: Frame
     normal: NDArray[np.float32]
 
 
-@njit(cache=True, parallel=True, nogil=True, fastmath=True)
-def _normals(depth, fx, fy, cx, cy, stride, radius, gate, box):  # noqa: ANN001, PLR0913
-    """Normals by least squares of inverse depth over a window: 1/z = a u + b v + c is exact for a plane.
+@njit(cache=True, fastmath=True, inline="always")
+def fit_normal(depth, u, v, cam, out):
+    """Unit normal (3,) of the surface measured around pixel (u, v), facing the camera; False when there is none.
 
-    box: (x0, y0, x1, y1) [px], where normals are wanted; 0 elsewhere.
+    Least squares of inverse depth over a window: 1/z = a u + b v + c is exact for a plane. cam: fx, fy, cx, cy.
     """
     h, w = depth.shape
-    oh, ow = (h + stride - 1) // stride, (w + stride - 1) // stride
-    out = np.zeros((oh, ow, 3), np.float32)
-    q0, q1 = max(0, box[0] // stride), min(ow, box[2] // stride + 1)
-    r0, r1 = max(0, box[1] // stride), min(oh, box[3] // stride + 1)
-    for r in prange(r0, r1):
-        v = r * stride
-        for q in range(q0, q1):
-            u = q * stride
-            z = depth[v, u]
-            if z <= 0:
+    z = depth[v, u]
+    if z <= 0:
+        return False
+    n = 0.0
+    su = sv = suu = svv = suv = sw = swu = swv = 0.0
+    for dv in range(max(-RADIUS, -v), min(RADIUS, h - 1 - v) + 1):
+        for du in range(max(-RADIUS, -u), min(RADIUS, w - 1 - u) + 1):
+            zz = depth[v + dv, u + du]
+            if zz <= 0 or abs(zz - z) > SAME_SURFACE * z:
                 continue
-            n = 0.0
-            su = sv = suu = svv = suv = sw = swu = swv = 0.0
-            for dv in range(-radius, radius + 1):
-                vv = v + dv
-                if vv < 0 or vv >= h:
-                    continue
-                for du in range(-radius, radius + 1):
-                    uu = u + du
-                    if uu < 0 or uu >= w:
-                        continue
-                    zz = depth[vv, uu]
-                    if zz <= 0 or abs(zz - z) > gate * z:
-                        continue
-                    iz = 1.0 / zz - 1.0 / z
-                    n += 1.0
-                    su += du
-                    sv += dv
-                    suu += du * du
-                    svv += dv * dv
-                    suv += du * dv
-                    sw += iz
-                    swu += iz * du
-                    swv += iz * dv
-            if n < (2 * radius + 1) ** 2 * 0.4:
-                continue
-            a11, a22, a12 = suu - su * su / n, svv - sv * sv / n, suv - su * sv / n
-            b1, b2 = swu - su * sw / n, swv - sv * sw / n
-            det = a11 * a22 - a12 * a12
-            if det < 1e-9:
-                continue
-            a = (a22 * b1 - a12 * b2) / det
-            b = (a11 * b2 - a12 * b1) / det
-            # Plane n.X = d has 1/z = (nx (u-cx)/fx + ny (v-cy)/fy + nz)/d, so n is proportional to:
-            nx, ny = a * fx, b * fy
-            nz = 1.0 / z - a * (u - cx) - b * (v - cy)
-            length = np.sqrt(nx * nx + ny * ny + nz * nz)
-            s = -1.0 if nx * (u - cx) / fx + ny * (v - cy) / fy + nz > 0 else 1.0
-            out[r, q, 0], out[r, q, 1], out[r, q, 2] = s * nx / length, s * ny / length, s * nz / length
+            iz = 1.0 / zz - 1.0 / z
+            n += 1.0
+            su += du
+            sv += dv
+            suu += du * du
+            svv += dv * dv
+            suv += du * dv
+            sw += iz
+            swu += iz * du
+            swv += iz * dv
+    if n < (2 * RADIUS + 1) ** 2 * 0.4:
+        return False
+    a11, a22, a12 = suu - su * su / n, svv - sv * sv / n, suv - su * sv / n
+    b1, b2 = swu - su * sw / n, swv - sv * sw / n
+    det = a11 * a22 - a12 * a12
+    if det < 1e-9:
+        return False
+    a = (a22 * b1 - a12 * b2) / det
+    b = (a11 * b2 - a12 * b1) / det
+    # Plane n.X = d has 1/z = (nx (u-cx)/fx + ny (v-cy)/fy + nz)/d, so n is proportional to:
+    nx, ny = a * cam[0], b * cam[1]
+    nz = 1.0 / z - a * (u - cam[2]) - b * (v - cam[3])
+    length = np.sqrt(nx * nx + ny * ny + nz * nz)
+    s = -1.0 if nx * (u - cam[2]) / cam[0] + ny * (v - cam[3]) / cam[1] + nz > 0 else 1.0
+    out[0], out[1], out[2] = s * nx / length, s * ny / length, s * nz / length
+    return True
+
+
+@njit(cache=True, parallel=True, nogil=True, fastmath=True)
+def normals_kernel(depth, cam):
+    """`fit_normal` at every second pixel, (ceil(H/2), ceil(W/2), 3); 0 where there is none."""
+    h, w = depth.shape
+    out = np.zeros(((h + 1) // 2, (w + 1) // 2, 3), np.float32)
+    for r in prange(out.shape[0]):
+        for q in range(out.shape[1]):
+            fit_normal(depth, 2 * q, 2 * r, cam, out[r, q])
     return out
 
 
 @lru_cache(maxsize=2)
 def frame_features(frame: Frame) -> FrameFeatures:
     """Features of one frame; remembered for the newest frames, because several stages look at the same one."""
-    return _features(frame, (0, 0, frame.camera.width, frame.camera.height))
+    return FrameFeatures(frame, normals_kernel(frame.depth, frame.camera.vector))
 
 
-def region_features(frame: Frame, center_cam: NDArray[np.float64], diameter: float) -> FrameFeatures:
-    """Features around one object only: as `frame_features`, normals unknown outside a square of 1.2 diameters.
-
-    Args:
-      center_cam: (3,) object centre in the camera frame [m], z > 0.
-    """
-    u, v = frame.camera.project(center_cam)
-    reach = 0.6 * diameter * frame.camera.fx / center_cam[2]
-    return _features(frame, (int(u - reach), int(v - reach), int(u + reach) + 1, int(v + reach) + 1))
-
-
-def _features(frame: Frame, box: tuple[int, int, int, int]) -> FrameFeatures:
-    c = frame.camera
-    return FrameFeatures(frame, _normals(frame.depth, c.fx, c.fy, c.cx, c.cy, 2, 3, 0.02, box))
+def bare_features(frame: Frame) -> FrameFeatures:
+    """The frame without normals: for a pose or two it is cheaper to fit those that are looked at."""
+    return FrameFeatures(frame, _NO_NORMALS)

@@ -11,7 +11,7 @@ import numpy as np
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.compare import compare, to_evidence
-from storm_core.evidence.features import region_features
+from storm_core.evidence.features import bare_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.monitor.freeze import FreezeDetector
@@ -42,8 +42,8 @@ class EvidenceMonitor:
         center = track.cam_from_obj[:3, :3] @ model.center + track.cam_from_obj[:3, 3]
         if center[2] <= 0.02:
             return self._judgement(track, Verdict.LOST, 0.0, Reason.OUT_OF_VIEW, Evidence(inside=0.0))
-        features = region_features(frame, center, model.diameter)
-        evidence = to_evidence(compare(features, model, track.cam_from_obj[None], side=64)[0], track.innovation)
+        table = compare(bare_features(frame), model, track.cam_from_obj[None], side=64)
+        evidence = to_evidence(table[0], track.innovation)
         if self._freeze.frozen(frame):
             return self._judgement(track, Verdict.FROZEN_INPUT, float("nan"), Reason.FROZEN_INPUT, evidence)
         seen = evidence.inside if np.isfinite(evidence.inside) else 0.0

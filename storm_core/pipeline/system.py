@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from storm_core.config import RecoveryConfig
 from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, Tracker
+from storm_core.parallel import on_threads
 from storm_core.recovery.machine import (
     Action,
     Event,
@@ -91,24 +92,26 @@ class Pipeline:
         """Track every object under way, judge every tracked pose."""
         with self._timed("track"):
             tracked = self._tracker.track(frame)
+        tracks = [result for result in tracked.values() if isinstance(result, Track)]
+        with self._timed("monitor"):
+            judgements = on_threads(lambda track: self._monitor.judge(frame, track), tracks)
+        judged = {track.object_name: judgement for track, judgement in zip(tracks, judgements, strict=True)}
         for name, result in tracked.items():
             if isinstance(result, Track):
-                self._judge(name, frame, result)
+                self._judged(name, result, judged[name])
             else:
                 self._event(
                     name,
                     TrackLost(stamp_ns=frame.stamp_ns, epoch=self._objects[name].state.epoch, reason=result.reason),
                 )
 
-    def _judge(self, name: str, frame: Frame, track: Track) -> None:
+    def _judged(self, name: str, track: Track, judgement: Judgement) -> None:
         item = self._objects[name]
-        with self._timed("monitor"):
-            item.judgement = self._monitor.judge(frame, track)
-        item.track = track
+        item.track, item.judgement = track, judgement
         self._event(
             name,
             Judged(
-                stamp_ns=frame.stamp_ns,
+                stamp_ns=track.stamp_ns,
                 epoch=item.state.epoch,
                 verdict=item.judgement.verdict,
                 reason=item.judgement.reason,
@@ -163,17 +166,16 @@ class Pipeline:
         )
         if ok:
             # The monitor's first word is on the frame the pose was found in.
-            self._judge(
-                name,
-                frame,
-                Track(
-                    object_name=name,
-                    stamp_ns=frame.stamp_ns,
-                    cam_from_obj=result.cam_from_obj,
-                    covariance=result.covariance,
-                    innovation=0.0,
-                ),
+            track = Track(
+                object_name=name,
+                stamp_ns=frame.stamp_ns,
+                cam_from_obj=result.cam_from_obj,
+                covariance=result.covariance,
+                innovation=0.0,
             )
+            with self._timed("monitor"):
+                judgement = self._monitor.judge(frame, track)
+            self._judged(name, track, judgement)
 
     def _event(self, name: str, event: Event) -> None:
         item = self._objects[name]

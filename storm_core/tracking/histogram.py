@@ -23,7 +23,7 @@ def color_bin(rgb, y, x):
     return ((rgb[y, x, 0] >> 4) << 8) | ((rgb[y, x, 1] >> 4) << 4) | (rgb[y, x, 2] >> 4)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def count_kernel(rgb, depth_image, rendered, crop, tolerance):
     """Counts of the 4096 colours on the object and around it, (2, 4096).
 

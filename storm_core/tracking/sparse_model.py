@@ -178,7 +178,7 @@ def sample_surface(vertices, faces, pose, cam, crop, depth, face, stride, points
     return n
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def view_kernel(vertices, faces, center, diameter, pose, cam, width, height):
     """The SparseView of a mesh at a pose (4, 4), from one render of at most MAX_SIDE px."""
     z = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]

@@ -11,6 +11,7 @@ from storm_core.config import TrackingConfig
 from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, require_pose
+from storm_core.parallel import on_threads
 from storm_core.tracking.determined import leaves_open
 from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected
 from storm_core.tracking.histogram import ColorModel, count
@@ -26,7 +27,7 @@ from storm_core.tracking.reseed import Look, Seen
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.tracking.state import HISTORY, TrackState
 from storm_core.tracking.symmetric import continued
-from storm_core.tracking.texture import make_key_frame
+from storm_core.tracking.texture import brightness_images, make_key_frame
 from storm_core.tracking.uncertainty import DEFAULT as ERRORS
 from storm_core.tracking.uncertainty import Observation, conditions_of, left_covariance, turned_axes
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
@@ -128,13 +129,13 @@ class RegionDepthTracker:
 
     def track(self, frame: Frame) -> dict[str, Track | TrackFailure]:
         """The pose of every followed object in this frame; an object that fails is forgotten."""
-        results: dict[str, Track | TrackFailure] = {}
-        for name in list(self._states):
-            result = self._follow(frame, self._states[name])
-            results[name] = result
+        names = list(self._states)
+        brightness_images(frame)  # once for all objects, before their threads ask for it together
+        found = on_threads(lambda name: self._follow(frame, self._states[name]), names)
+        for name, result in zip(names, found, strict=True):
             if isinstance(result, TrackFailure):
                 self.stop(name)
-        return results
+        return dict(zip(names, found, strict=True))
 
     def _follow(self, frame: Frame, state: TrackState) -> Track | TrackFailure:
         model, name = state.model, state.model.name

@@ -1,0 +1,30 @@
+"""Independent pieces of work on the threads of this process."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def on_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """[function(item) for item in items], on as many threads as compiled code of the calling thread may use.
+
+    Worth it only where `function` spends its time in compiled code that releases the interpreter (nogil). It must not
+    call kernels that are parallel themselves: numba's thread pool takes one caller at a time.
+    """
+    import numba
+
+    work = list(items)
+    threads = min(len(work), numba.get_num_threads())
+    if threads < 2:
+        return [function(item) for item in work]
+    return list(_pool(numba.get_num_threads()).map(function, work))
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """One pool per size for the whole process; its threads live as long as the process."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="storm")
