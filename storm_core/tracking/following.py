@@ -1,6 +1,6 @@
 """The best alignment of one object in one frame: which starts are tried, and which of the results is believed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,9 @@ from storm_core.types import Frame
 
 Pose = NDArray[np.float64]
 
-USUAL = 0.6
-"""Share of an object's usual fit quality below which other starts are tried."""
-
-CONTRAST = 0.3
-"""Contrast across the contour below which other starts are tried where depth is missing or shows something else."""
-
-MOSTLY_HIDDEN = 0.8
-"""Occluded share of surface plus that of contour from which on quality says nothing."""
+USUAL, USUAL_CONTRAST = 0.7, 0.4
+"""Shares of an object's usual agreement with depth, and of its usual contrast, below which other starts are tried, and
+none is believed that stays below them."""
 
 LONG_STEP = 0.1
 """Time [s] between frames after which constant velocity is no longer taken on trust."""
@@ -49,13 +44,14 @@ class Found:
 
     Attributes:
       innovation: against the motion model that foresaw it best. base: the pose that the scene's motion foresaw, or else
-        constant velocity. look: what it was aligned with.
+        constant velocity. look: what it was aligned with. good: it fits about as well as the object's fits have done.
     """
 
     fit: Fit
     innovation: float
     base: NDArray[np.float64]
     look: Look
+    good: bool = True
 
 
 def expected(state: TrackState, dt: float, config: TrackingConfig) -> Pose:
@@ -79,37 +75,47 @@ def best_fit(
     that left a direction open, the motion of the scene competes with it; where all are poor, a search does.
     """
     limit = believed(dt, config)
-    bases = [predicted]
-    if dt > LONG_STEP or state.unsure or look is BLIND:
-        bases += carried(frame, state)
+    simple = dt <= LONG_STEP and not state.unsure and look is not BLIND
+    bases = [predicted] if simple else [predicted, *_seen_to_move(frame, state)]
     found = _chosen(frame, state, look, bases, bases, config.iterations)
-    if found.fit.measured < MEASURED and len(bases) == 1:
-        state.unsure = True
-        bases += carried(frame, state)
+    if found.fit.measured < MEASURED and simple:
+        state.unsure, simple = True, False
+        bases += _seen_to_move(frame, state)
         found = _chosen(frame, state, look, bases, bases, config.iterations)
     if _good(state, found) and found.innovation <= limit:
         return found
-    if len(bases) == 1:
-        bases += carried(frame, state)
+    if simple:
+        bases += _seen_to_move(frame, state)
     if found.fit.measured >= MEASURED and look is not BLIND:
         # Depth where the object was expected, and no contrast: the light has changed, not the place.
         dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
         if dark.fit.inlier > ALL_THERE and dark.fit.inlier > found.fit.inlier and dark.innovation <= limit:
             return dark
-    turned = state.last.turned(frame, state.model)
-    starts = [*bases[1:], *([] if turned is None else [turned]), state.cam_from_obj]
+    starts = [*(bases[1:] if simple else []), state.cam_from_obj]
     starts += search(frame, state.model, look, found.fit.view, bases)
-    other = _chosen(frame, state, look, starts, [*bases, *([] if turned is None else [turned])], config.iterations)
+    other = _chosen(frame, state, look, starts, bases, config.iterations)
     better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
-    return other if better or found.innovation > limit else found
+    chosen = other if better or found.innovation > limit else found
+    return replace(chosen, good=_good(state, chosen))
 
 
 def _good(state: TrackState, found: Found) -> bool:
-    """About as good as the object's fits have been, or hidden, which no other start would change."""
+    """What is not hidden fits about as well as the object's fits have done."""
     fit = found.fit
-    if fit.measured < MEASURED or fit.occluded + fit.occluded_lines >= MOSTLY_HIDDEN:
-        return fit.contrast >= CONTRAST or found.look is BLIND
-    return fit.quality >= USUAL * state.quality
+    if found.look is not BLIND and fit.lines and fit.contrast < USUAL_CONTRAST * state.contrast:
+        return False
+    return fit.measured < MEASURED or explained(fit) >= USUAL * state.explained
+
+
+def explained(fit: Fit) -> float:
+    """Share of the surface that agrees, of what is neither hidden nor without depth; 1 when all of it is."""
+    return fit.inlier / (fit.inlier + fit.behind) if fit.inlier + fit.behind > 0.02 else 1.0
+
+
+def _seen_to_move(frame: Frame, state: TrackState) -> list[Pose]:
+    """Where the landmarks of the scene, and those on the object, say that it is."""
+    turned = state.last.turned(frame, state.model)
+    return carried(frame, state) + ([] if turned is None else [turned])
 
 
 def carried(frame: Frame, state: TrackState) -> list[Pose]:
@@ -128,8 +134,8 @@ def carried(frame: Frame, state: TrackState) -> list[Pose]:
 def _chosen(
     frame: Frame, state: TrackState, look: Look, starts: list[Pose], bases: list[Pose], iterations: int
 ) -> Found:
-    """The best alignment from several starts; the expected ones are `bases`: constant velocity, then the scene's
-    motion when it is known."""
+    """The best alignment from several starts; `bases` are the expected ones: constant velocity, then the scene's motion
+    and that of the object's landmarks as far as they are known."""
     best: tuple[float, Found] | None = None
     for start in starts:
         held = state.unsure and len(bases) > 1 and start is bases[1]

@@ -25,6 +25,7 @@ class TrackState:
       anchor: the last frame that held the object firmly and its pose there: the motion of the scene starts from it.
       last: the last frame and the pose in it, whatever it is worth.
       unsure: constant velocity must not be taken on trust: the last fit left a direction open, or there was none.
+      quality, explained, contrast: what the object's fits usually reach.
       key_covariance: of the pose in the key frame, in the axes of the object.
     """
 
@@ -34,6 +35,8 @@ class TrackState:
     stamp_ns: int
     colors: ColorModel
     quality: float
+    explained: float
+    contrast: float
     anchor: Seen
     last: Seen
     key_covariance: NDArray[np.float64]

@@ -13,7 +13,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, require_pose
 from storm_core.parallel import on_threads
 from storm_core.tracking.determined import leaves_open
-from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected
+from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected, explained
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.modalities import MEASURED, colorless
 from storm_core.tracking.motion import grown, observe
@@ -93,6 +93,8 @@ class RegionDepthTracker:
             stamp_ns=registration.stamp_ns,
             colors=colors,
             quality=fit.quality,
+            explained=explained(fit),
+            contrast=fit.contrast,
             anchor=seen,
             last=seen,
             key=make_key_frame(frame, view, pose, 2 * tolerance(model.diameter)),
@@ -162,7 +164,7 @@ class RegionDepthTracker:
             return self._failure(
                 name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it"
             )
-        if contradicted or not believable or len(missing) == 2 or not self._corrected(fit):
+        if contradicted or not believable or not found.good or len(missing) == 2 or not self._corrected(fit):
             return self._coast(frame, state, dt, found.innovation, missing)
         if len(model.symmetries) > 1 and angle_between(base, fit.cam_from_obj) > TWIN_TURN:
             pose = continued(model, fit.cam_from_obj, base)
@@ -199,6 +201,9 @@ class RegionDepthTracker:
         state.key_covariance = ERRORS.drifted(state.key_covariance, innovation, model.diameter)
         state.covariance = ERRORS.covariance(conditions, turned_axes(state.key_covariance, rotation))
         state.quality += 0.2 * (fit.quality - state.quality)
+        state.explained += 0.2 * (explained(fit) - state.explained)
+        if learn:
+            state.contrast += 0.2 * (fit.contrast - state.contrast)
         # Colours are learnt from good fits only: a drifting track must not teach itself the background.
         if learn and fit.quality > 0.7 * state.quality and fit.behind < 0.15:
             state.colors.learn(count(frame, fit.view, tolerance(model.diameter)), max(fit.inlier, 1.0 - fit.measured))
