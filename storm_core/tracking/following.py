@@ -144,7 +144,7 @@ def _chosen(
             view=state.view, prior=SCENE_PRIOR if held else MOTION_PRIOR,
         )
         unforeseen = min(surprise(state.model, base, fit.cam_from_obj) for base in bases)
-        score = _score(frame, state, look, fit) - SURPRISE * unforeseen
+        score = _score(frame, state, look, fit) - SURPRISE * unforeseen if len(starts) > 1 else 0.0
         if best is None or score > best[0]:
             best = score, Found(fit, unforeseen, bases[min(1, len(bases) - 1)], look)
     assert best is not None

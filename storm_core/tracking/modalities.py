@@ -1,6 +1,7 @@
 """Which of the camera's modalities say nothing about an object in one frame."""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.tracking.histogram import BINS
@@ -28,10 +29,19 @@ def colorless(frame: Frame, center: NDArray[np.float64], diameter: float) -> boo
     cam = frame.camera
     u, v = cam.fx * center[0] / center[2] + cam.cx, cam.fy * center[1] / center[2] + cam.cy
     reach = max(0.75 * diameter * cam.fx / center[2], 8.0)
-    x0, x1 = np.clip([u - reach, u + reach], 0, cam.width).astype(int)
-    y0, y1 = np.clip([v - reach, v + reach], 0, cam.height).astype(int)
-    patch = frame.rgb[y0:y1:3, x0:x1:3]
-    if patch.size == 0:
-        return False
-    dark, bright = (patch.max(-1) < DARK).mean(), (patch.min(-1) > BRIGHT).mean()
+    dark, bright = clipped_kernel(frame.rgb, u, v, reach, DARK, BRIGHT)
     return bool(max(dark, bright) > CLIPPED)
+
+
+@njit(cache=True)
+def clipped_kernel(rgb, u, v, reach, low, high):
+    """Shares of the pixels (every third) within `reach` px of (u, v) whose channels are all < low, all > high."""
+    h, w = rgb.shape[:2]
+    count, dark, bright = 0, 0, 0
+    for y in range(max(int(v - reach), 0), min(int(v + reach), h), 3):
+        for x in range(max(int(u - reach), 0), min(int(u + reach), w), 3):
+            r, g, b = rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
+            count += 1
+            dark += max(r, g, b) < low
+            bright += min(r, g, b) > high
+    return dark / max(count, 1), bright / max(count, 1)

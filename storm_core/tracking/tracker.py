@@ -151,20 +151,20 @@ class RegionDepthTracker:
         fit, base = found.fit, found.base
         absent = {Reason.NO_DEPTH: fit.measured < MEASURED, Reason.NO_COLOR: found.look is BLIND}
         missing = tuple(reason for reason, yes in absent.items() if yes)
-        if fit.view.inside < MIN_INSIDE:
-            return self._failure(
-                name, frame, Reason.OUT_OF_VIEW, f"{fit.view.inside:.0%} of the object is in the image"
-            )
-        believable = found.innovation <= believed(dt, self._config)
+        believable = found.good and found.innovation <= believed(dt, self._config)
         # A fit that ran away says nothing about the place where the object was last seen; the expected one does.
         there = fit if believable else self._assessed(frame, model, base, found.look)
+        if there.view.inside < MIN_INSIDE:
+            return self._failure(
+                name, frame, Reason.OUT_OF_VIEW, f"{there.view.inside:.0%} of the object is in the image"
+            )
         contradicted = there.measured > 0.2 and there.behind > 0.5 and there.inlier < 0.3
         state.contradicted = state.contradicted + 1 if contradicted else 0
         if state.contradicted >= MAX_CONTRADICTED:
             return self._failure(
                 name, frame, Reason.DEPTH_DISAGREES, f"the camera sees through {there.behind:.0%} of it"
             )
-        if contradicted or not believable or not found.good or len(missing) == 2 or not self._corrected(fit):
+        if contradicted or not believable or len(missing) == 2 or not self._corrected(fit):
             return self._coast(frame, state, dt, found.innovation, missing)
         if len(model.symmetries) > 1 and angle_between(base, fit.cam_from_obj) > TWIN_TURN:
             pose = continued(model, fit.cam_from_obj, base)
