@@ -74,15 +74,16 @@ def run(args: argparse.Namespace) -> int:
     every_outcome, reused = do_jobs([job for of_one in jobs for job in of_one], setup.crew, setup.parts, unit="scene")
     parts = iter(every_outcome)
     outcomes = [[next(parts) for _ in of_one] for of_one in jobs]
-    counted = {"parts": len(every_outcome), "parts_reused": reused}
+    counted: dict[str, Any] = {"workers": {"parts": len(every_outcome), "parts_reused": reused}}
     benchmark = find_benchmark(setup.dataset.root)
     sequences = {str(n): sequence_figures(sequence_rows(datasets[n], of_one, found, setup.models), benchmark,
                                           setup.config.seed)
                  for (name, n), of_one, found in zip(plans, jobs, outcomes, strict=True) if name == chosen}
     with whole_folder(setup.out) as folder:
         every = {name: _write(folder if name == variants[0] else folder / name, setup, name, jobs[k], outcomes[k],
-                              counted) for k, name in enumerate(tqdm(variants, unit="report", disable=None))}
-        results = every[variants[0]] | {"sequences": sequences}
+                              counted | {"sequences": sequences} if name == chosen else counted)
+                 for k, name in enumerate(tqdm(variants, unit="report", disable=None))}
+        results = every[variants[0]]
         if args.all_variants:
             results = results | {
                 "variants": {name: {key: r[key] for key in ("objects", "stages_ms")} for name, r in every.items()},
@@ -101,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcomes: list[dict[str, Any]],
-           counted: Mapping[str, int]) -> dict[str, Any]:
-    """All files of one variant; its results."""
+           extra: Mapping[str, Any]) -> dict[str, Any]:
+    """All files of one variant; its results. extra: further keys; its `workers` count the jobs of all variants."""
     from storm_core.bop.dataset import object_ids
     from storm_core.evaluation.system import SceneSequence, outputs_of, truth_of_searched, variant_config
     from storm_core.report.pose_table import judge_poses, object_figures
@@ -111,22 +112,22 @@ def _write(folder: "Path", setup: Setup, variant: str, jobs: "list[Job]", outcom
     data, models = setup.dataset, setup.models
     config = variant_config(setup.config, variant)
     outputs = [output for outcome in outcomes for output in outputs_of(outcome, tuple(models))]
-    head = run_head(setup, outcomes, counted["parts_reused"])
-    head["workers"] |= counted  # of all variants: they are the jobs of one run
+    head = run_head(setup, outcomes, extra["workers"]["parts_reused"])
     sequence = SceneSequence(path=data.root, name=setup.out.name, sha256=data.sha256,
                              images=[image for job in jobs for image in job.images])
     # Ground truth is opened only now, when everything has been predicted.
     truth = truth_of_searched(load_run_truth(sequence, config, models), jobs)
     estimates = pose_estimates(sequence.ids, outputs, object_ids(data.models, models))
-    extra = {key: head[key] for key in ("targets", "images_left_out", "skipped", "workers")}
+    own = {key: head[key] for key in ("targets", "images_left_out", "skipped")}
+    own["workers"] = head["workers"] | extra["workers"]
     judged = judge_poses(data.annotations, data.targets, estimates, models)
     diameters = {int(name): model.diameter for name, model in models.items()}
-    extra |= {"variant": variant, "stride": data.stride,
-              "at_targets": {str(i): object_figures(targets, diameters[i]) for i, targets in judged.items()},
-              **strata_of(data.root, judged, diameters)}
+    own |= {"variant": variant, "stride": data.stride,
+            "at_targets": {str(i): object_figures(targets, diameters[i]) for i, targets in judged.items()},
+            **strata_of(data.root, judged, diameters)}
     folder.mkdir(exist_ok=True)
     return write_run(folder, command="evaluate system", config=config, models=models, recording=sequence,
-                     outputs=outputs, truth=truth, extra=extra, video=False)
+                     outputs=outputs, truth=truth, extra={**extra, **own}, video=False)
 
 
 def _differences(full: "Path", other: "Path", seed: int) -> dict[str, dict[str, dict[str, Any]]]:

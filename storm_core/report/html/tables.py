@@ -54,6 +54,40 @@ def stratum_table(results: Mapping[str, Any]) -> str:
     return note + markup.table(("stratum", "scenes", "right", "wrong", "found"), rows, "figures")
 
 
+_SEQUENCES = {"add_auc": "ADD AUC", "adds_auc": "ADD-S AUC", "add_01d": "right, trusted",
+              "published_01d": "right, published", "coverage": "coverage", "confidently_wrong": "confidently wrong",
+              "inside_95": "in 95 % ellipsoid", "coasting_inside_95": "coasting in 95 %"}
+
+
+def sequence_table(results: Mapping[str, Any]) -> str:
+    """Figures over all frames of all scenes, by frame stride and by stratum; empty for other runs."""
+    found = results.get("sequences")
+    if not found:
+        return ""
+    tables = {"stride": {n: of_one["all"] for n, of_one in found.items()}}
+    tables |= {f"{what}, stride {n}": of_one[key] for n, of_one in found.items()
+               for key, what in (("strata", "stratum"), ("objects", "object")) if key in of_one}
+    note = ('<p class="small">Every frame in which a target is visible counts once; one without a trusted pose is '
+            "wrong. Right: ADD below 0.1 diameter, against the nearest equivalent pose of objects with declared "
+            "symmetries. Published: coasting poses too. Small numbers: 95 % interval from drawing scenes.</p>")
+    return note + "".join(f"<h3>By {markup.escape(head)}</h3>{_sequences(head, rows)}" for head, rows in tables.items())
+
+
+def _sequences(head: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    cells = [[markup.escape(name), markup.number(f["scenes"], "count"), markup.number(f["frames"], "count"),
+              *(markup.number(f[key], "ratio" if key.endswith("auc") else "share")
+                + _bounds(f["ci95"].get(key), key) for key in _SEQUENCES),
+              markup.number(f["flips"]["symmetric"], "count"), markup.number(f["flips"]["turned"], "count")]
+             for name, f in rows.items()]
+    return markup.table((head, "scenes", "frames", *_SEQUENCES.values(), "flips", "turns over 90°"), cells, "figures")
+
+
+def _bounds(bounds: Sequence[float] | None, key: str) -> str:
+    kind = "ratio" if key.endswith("auc") else "share"
+    return "" if bounds is None else (f'<br><span class="small">{markup.number(bounds[0], kind)} to '
+                                      f'{markup.number(bounds[1], kind)}</span>')
+
+
 def time_table(results: Mapping[str, Any]) -> str:
     """Latency of the run and the time of each stage."""
     run = {key: results[key] for key in ("latency",) if isinstance(results.get(key), Mapping)}

@@ -150,6 +150,19 @@ def test_evaluations_of_single_pictures_have_no_time_series() -> None:
     assert "Targets\n" in page and "State changes" not in page and "over time" not in page
 
 
+def test_sequences_are_shown_by_stride_and_stratum() -> None:
+    shares = ("add_auc", "adds_auc", "add_01d", "published_01d", "coverage", "confidently_wrong", "inside_95",
+              "coasting_inside_95")
+    figures = {"scenes": 2, "frames": 480, **dict.fromkeys(shares, 0.75), "coasting_inside_95": None,
+               "ci95": {"add_01d": [0.5, 0.875]}, "flips": {"symmetric": 3, "turned": 0}}
+    results = RESULTS | {"sequences": {"8": {"all": figures, "objects": {"7": figures},
+                                             "strata": {"light=dim": figures}}}}
+    page = Tags(html_report(results)).text
+    assert "Sequences" in page and "By stride\n" in page and "By stratum, stride 8" in page and "light=dim" in page
+    assert re.search(r"75 %\s+50 % to 87.5 %", page)
+    assert "By stride\n" not in Tags(html_report(RESULTS)).text
+
+
 def test_mask_figures_of_all_objects_stand_beside_each() -> None:
     head = {k: RESULTS[k] for k in ("command", "version", "input", "machine", "seed")}
     results = head | {"masks": {"ap_bop": 0.4, "ap_storm": 0.5, "iou_mean": 0.83, "n": 12},
