@@ -10,27 +10,22 @@ from storm_core.evidence.compare import compare, scores, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import skew
 from storm_core.geometry.suppress import suppress
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.twins import resolve_twins
+from storm_core.tracking.single_frame import single_frame_covariance
 from storm_core.types import Evidence, Frame, Localization, Reason, Registration, RegistrationFailure
-
-CORRELATED_PIXELS = 25.0
-"""Depth errors of neighbouring pixels are correlated (block matching, interpolation): so many px count as one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One verified-or-not pose with its numbers; information: (6, 6) normal matrix at the object centre."""
+    """One verified-or-not pose with its numbers."""
 
     cam_from_obj: NDArray[np.float64]
     probability: float
     evidence: Evidence
-    information: NDArray[np.float64]
-    variance: float
 
 
 def best_candidate(
@@ -46,25 +41,11 @@ def best_candidate(
     poses = poses[suppress(poses, model.center, model.diameter, 6, distance=0.08, angle_deg=12.0)]
     poses, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
     twins = resolve_twins(features, model, poses, onboarded.shape_symmetries)[:6]
-    twins, information, variance = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
+    twins, _, _ = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
     table = compare(features, model, twins, side=96)
     best = int(VERIFIER.table_log_odds(table).argmax())
     evidence = to_evidence(table[best])
-    return Candidate(twins[best], VERIFIER.probability(evidence), evidence, information[best], variance[best])
-
-
-def covariance_at_origin(model: ObjectModel, candidate: Candidate) -> NDArray[np.float64]:
-    """(6, 6) covariance of a left increment of cam_from_obj, from the ICP normal matrix at the object centre.
-
-    The increment at the centre c moves the camera-frame origin of the twist: rho_0 = rho_c + c x omega (adjoint).
-    """
-    sigma2 = max(candidate.variance, 1e-6) * CORRELATED_PIXELS
-    damping = np.diag([1e2] * 3 + [1e2 * (0.3 * model.diameter) ** 2] * 3)
-    at_center = np.linalg.inv(candidate.information / sigma2 + damping)
-    c = candidate.cam_from_obj[:3, :3] @ model.center + candidate.cam_from_obj[:3, 3]
-    adjoint = np.eye(6)
-    adjoint[:3, 3:] = skew(c)
-    return adjoint @ at_center @ adjoint.T
+    return Candidate(twins[best], VERIFIER.probability(evidence), evidence)
 
 
 class GeometricRegistrar:
@@ -105,7 +86,7 @@ class GeometricRegistrar:
             object_name=name,
             stamp_ns=stamp,
             cam_from_obj=best.cam_from_obj,
-            covariance=covariance_at_origin(onboarded.model, best),
+            covariance=single_frame_covariance(frame, onboarded.model, best.cam_from_obj),
             probability=best.probability,
             evidence=best.evidence,
         )

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from storm_core.geometry.pose import inverse, se3_exp, se3_log, so3_exp
+from storm_core.tracking.optimise import center_of
+from storm_core.tracking.single_frame import single_frame_covariance
 from storm_core.tracking.uncertainty import UNKNOWN_TURN, Conditions, ErrorModel, left_covariance, turned_axes
+from test.synthetic import pose
+from test.unit.tracking.scenes import background, observe, printed_can, swing, wedge
 
 
 def test_left_covariance_describes_the_same_poses() -> None:
@@ -106,3 +110,19 @@ def test_other_axes_describe_the_same_ellipsoid() -> None:
     both = np.kron(np.eye(2), rotation)
     np.testing.assert_allclose(turned_axes(covariance, rotation), both @ covariance @ both.T)
     np.testing.assert_allclose(turned_axes(turned_axes(covariance, rotation), rotation.T), covariance)
+
+
+def test_a_single_frame_knows_what_it_sees_and_says_what_it_does_not() -> None:
+    """A wedge is held by contour and depth; nothing but its print holds a can against turning about its axis."""
+    rng = np.random.default_rng(3)
+    seen = {}
+    for model, cam_from_obj in ((wedge(), swing(1)[0]), (printed_can(), pose((1.2, 0.1, 0.0), (0.0, 0.0, 0.5)))):
+        frame = observe(model, cam_from_obj, 0, background(rng), rng)
+        covariance = single_frame_covariance(frame, model, cam_from_obj)
+        at_center = left_covariance(covariance, -center_of(model, cam_from_obj))
+        seen[model.name] = turned_axes(at_center, cam_from_obj[:3, :3].T)
+        assert np.linalg.eigvalsh(covariance)[0] > 0
+    assert np.sqrt(np.diag(seen["wedge"])[:3].max()) < 0.002
+    assert np.degrees(np.sqrt(np.diag(seen["wedge"])[3:].max())) < 3
+    about, *across = np.degrees(np.sqrt(np.diag(seen["can"])[[5, 3, 4]]))
+    assert about > 5 and max(across) < 2
