@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from storm_core.config import TrackingConfig
+from storm_core.config import MonitorConfig, TrackingConfig
+from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.tracking.modalities import colorless
 from storm_core.tracking.optimise import center_of
 from storm_core.tracking.tracker import RegionDepthTracker
-from storm_core.types import Frame, Reason, Track
+from storm_core.types import Frame, Reason, Track, Verdict
 from test.unit.tracking.scenes import STEP_NS, background, observe, registered, swing
 from test.unit.tracking.test_tracker import MODEL, errors
 
@@ -92,3 +93,17 @@ def test_only_black_and_overexposed_surroundings_are_colorless() -> None:
     elsewhere[:, :60] = 0
     assert not colorless(replace(frame, rgb=elsewhere), center, MODEL.diameter)
     assert not colorless(white(frame), np.array([5.0, 0.0, 0.5]), MODEL.diameter)
+
+
+def test_the_monitor_calls_a_pose_without_colour_degraded_and_not_lost() -> None:
+    rng = np.random.default_rng(0)
+    pose = POSES[0]
+    frame = observe(MODEL, pose, 0, background(rng), rng)
+    track = Track(object_name=MODEL.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    for fault, verdict, reason in (
+        (lambda f: f, Verdict.HEALTHY, Reason.CONFIRMED),
+        (white, Verdict.DEGRADED, Reason.NO_COLOR),
+        (black, Verdict.DEGRADED, Reason.NO_COLOR),
+    ):
+        judgement = EvidenceMonitor({MODEL.name: MODEL}, MonitorConfig()).judge(fault(frame), track)
+        assert (judgement.verdict, judgement.reason) == (verdict, reason)

@@ -51,8 +51,11 @@ def add(model: ObjectModel, a: np.ndarray, b: np.ndarray) -> float:
         ("visp_rbt", 1, 0.975),
         ("visp_rbt", 2, 0.975),
         ("visp_rbt", 4, 0.97),
+        ("visp_rbt", 8, 0.97),
         ("visp_castle_sim", 2, 0.985),
         ("visp_castle_sim", 4, 0.985),
+        ("visp_castle_sim", 8, 0.985),
+        ("visp_castle_sim", 16, 0.985),
     ],
 )
 def test_real_objects_are_followed_through_blur_and_skipped_frames(name: str, stride: int, area: float) -> None:

@@ -88,3 +88,13 @@ def test_a_key_frame_serves_until_the_object_has_turned_or_come_nearer() -> None
     assert key.still_fits(moved(POSE, pivot, np.array([0.02, 0, 0.02, 0, 0.1, 0])))
     assert not key.still_fits(moved(POSE, pivot, np.array([0, 0, 0, 0, 0.3, 0])))
     assert not key.still_fits(se3_exp([0, 0, -0.15, 0, 0, 0]) @ POSE)
+
+
+def test_likeness_is_high_where_the_print_is_and_low_where_it_is_not() -> None:
+    key = texture.make_key_frame(FRAME, VIEW, POSE, TOLERANCE)
+    assert key is not None
+    axis = np.concatenate([np.zeros(3), POSE[:3, 2]])
+    turned = [key.likeness(FRAME, moved(POSE, center_of(CAN, POSE), np.radians(a) * axis), TOLERANCE) for a in (0, 40)]
+    assert turned[0] > 0.99 and turned[1] < 0.5
+    away = se3_exp([3.0, 0, 0, 0, 0, 0]) @ POSE
+    assert key.likeness(FRAME, away, TOLERANCE) == 0.0
