@@ -1,6 +1,7 @@
 """A report as a single HTML file: what came out, how sure it is, where it went wrong, and where it comes from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.metrics.latency import frame_latencies
+from storm_core.recovery.machine import State
 from storm_core.report.frame_errors import ObjectErrors
 from storm_core.report.html import markup
 from storm_core.report.html.curves import accuracy_chart, latency_chart, trust_charts
@@ -133,14 +135,18 @@ def _summary(results: Mapping[str, Any], errors: Errors) -> _Section:
 
 
 def _objects(results: Mapping[str, Any], outputs: Sequence[StepOutput], errors: Errors) -> list[_Section]:
-    """One section for each object of a run."""
+    """One section for each object of a run; of long sequences only the scenes that were searched for it."""
     _, latency_ms = frame_latencies([o.stage_ms for o in outputs])
     out = []
     for name, figures in results.get("objects", {}).items():
         known = errors.get(name)
         course = known if isinstance(known, ObjectErrors) else None
-        states = [i.state for i in object_items(outputs, name)]
-        content = time_course(name, object_series(outputs, name), states, latency_ms, course)
+        states = np.array([i.state for i in object_items(outputs, name)])
+        shown = np.flatnonzero((states != State.DISABLED.value) | ("sequences" not in results))
+        here = None if course is None else replace(course, **{
+            field.name: getattr(course, field.name)[shown] for field in fields(course)})
+        content = time_course(name, object_series([outputs[k] for k in shown], name), states[shown].tolist(),
+                              latency_ms[shown], here) if len(shown) else "<p>No scene was searched for it.</p>"
         charts = trust_charts(name, figures)
         if course is not None:
             due = course.accurate

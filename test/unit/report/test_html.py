@@ -163,6 +163,14 @@ def test_sequences_are_shown_by_stride_and_stratum() -> None:
     assert "By stride\n" not in Tags(html_report(RESULTS)).text
 
 
+def test_time_courses_of_sequences_leave_out_the_scenes_that_were_not_searched() -> None:
+    outputs = [*OUTPUTS[:20], *(output(20 + k, None, "DISABLED") for k in range(10))]
+    assert "DISABLED" in Tags(html_report(RESULTS, outputs)).text
+    assert "DISABLED" not in Tags(html_report(RESULTS | {"sequences": {}}, outputs)).text
+    nothing = Tags(html_report(RESULTS | {"sequences": {}}, outputs[20:])).text
+    assert "No scene was searched for it." in nothing
+
+
 def test_mask_figures_of_all_objects_stand_beside_each() -> None:
     head = {k: RESULTS[k] for k in ("command", "version", "input", "machine", "seed")}
     results = head | {"masks": {"ap_bop": 0.4, "ap_storm": 0.5, "iou_mean": 0.83, "n": 12},
