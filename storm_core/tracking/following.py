@@ -34,6 +34,9 @@ SCENE_PRIOR = (0.02, 0.01)
 ALL_THERE = 0.85
 """Share of the surface that agrees with depth, colour left aside, from which on the object is where it should be."""
 
+UNMOVED = 0.1
+"""Innovation [diameters] below which an object is where it should be."""
+
 BLIND = Look(UNDECIDED, None)
 """A frame in which colour says nothing."""
 
@@ -89,7 +92,7 @@ def best_fit(
     if found.fit.measured >= MEASURED and look is not BLIND:
         # Depth where the object was expected, and no contrast: the light has changed, not the place.
         dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
-        if dark.fit.inlier > ALL_THERE and dark.fit.inlier > found.fit.inlier and dark.innovation <= limit:
+        if dark.fit.inlier > max(ALL_THERE, found.fit.inlier) and dark.innovation < UNMOVED:
             return dark
     starts = [*(bases[1:] if simple else []), state.cam_from_obj]
     starts += search(frame, state.model, look, found.fit.view, bases)

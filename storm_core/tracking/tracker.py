@@ -16,14 +16,14 @@ from storm_core.tracking.determined import leaves_open
 from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected, explained
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.modalities import MEASURED, colorless
-from storm_core.tracking.motion import grown, observe
+from storm_core.tracking.motion import Velocity, grown, observe
 from storm_core.tracking.optimise import (
     Fit,
     assess,
     center_of,
     tolerance,
 )
-from storm_core.tracking.reseed import Look, Seen
+from storm_core.tracking.reseed import Look, Seen, surprise
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.tracking.state import HISTORY, TrackState
 from storm_core.tracking.symmetric import continued
@@ -43,6 +43,12 @@ MAX_CONTRADICTED = 5
 
 SHARP_ENOUGH = 0.6
 """Sharpness, relative to the last key frame's, that a new key frame needs."""
+
+COASTING_DAMP = 0.7
+"""Share of the velocity that survives a frame that did not correct it."""
+
+CORRECTION = 0.15
+"""Innovation [diameters] against constant velocity, after a frame that did not hold the object, that corrects it."""
 
 TWIN_TURN = 0.35
 """Turn [rad] against the prediction from which on a symmetric object may have been mistaken for its twin."""
@@ -177,7 +183,10 @@ class RegionDepthTracker:
         state.unsure = left_open or bool(missing)
         if not state.unsure:
             state.anchor = state.last
-        return self._result(frame, state, found.innovation, missing, coasting=left_open and bool(missing))
+        held = not (left_open and missing)
+        if not held:  # what was predicted along the open direction must not confirm itself
+            state.velocity = state.velocity.damped(COASTING_DAMP)
+        return self._result(frame, state, found.innovation, missing, coasting=not held)
 
     def _assessed(self, frame: Frame, model: ObjectModel, pose: NDArray[np.float64], look: Look) -> Fit:
         return assess(frame, model, rendered_view(model, pose, frame.camera), pose, look.posterior, look.key)
@@ -191,7 +200,10 @@ class RegionDepthTracker:
         self, frame: Frame, state: TrackState, fit: Fit, dt: float, innovation: float, *, learn: bool
     ) -> None:
         model, rotation, key = state.model, fit.cam_from_obj[:3, :3], state.key
-        state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
+        if state.unsure and surprise(model, expected(state, dt, self._config), fit.cam_from_obj) > CORRECTION:
+            state.velocity = Velocity()  # the pose was wrong before: a correction is no motion
+        else:
+            state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
         state.last = Seen(frame, fit.cam_from_obj)
@@ -232,7 +244,7 @@ class RegionDepthTracker:
         predicted = with_scene[0] if with_scene else expected(state, dt, self._config)
         state.cam_from_obj = predicted
         state.stamp_ns = frame.stamp_ns
-        state.velocity = state.velocity.damped(0.7)
+        state.velocity = state.velocity.damped(COASTING_DAMP)
         state.unsure = True
         state.last = Seen(frame, state.cam_from_obj)
         state.history.append((frame.stamp_ns, predicted))
