@@ -15,7 +15,7 @@ from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.rendering.raster import raster_one
 
-MAX_LINES = 220
+MAX_LINES = 160
 MAX_POINTS = 400
 MIN_SIDE, MAX_SIDE = 40, 128
 """Crop size [px]: about the projected size of the object, bounded so that near objects cost no more."""
