@@ -4,46 +4,43 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.refinement.icp import apply_at
-from storm_core.tracking import depth, region
-from storm_core.tracking.depth import depth_kernel, measurement_sigma
-from storm_core.tracking.region import SIGMA_FLOOR, STEP, accumulate_kernel, lines_kernel, odds_kernel
-from storm_core.tracking.sparse_model import SparseView, rendered_view, turned_away, view_kernel
-from storm_core.tracking.texture import (
-    CORRELATED_POINTS,
-    SHRINKS,
-    KeyFrame,
-    brightness_images,
-    look_kernel,
-    texture_kernel,
-    texture_of,
+from storm_core.tracking.gauss_newton import (
+    BEHIND,
+    CONTRAST,
+    INLIER,
+    LINES,
+    MEASURED,
+    OBSERVABLE,
+    OCCLUDED,
+    OCCLUDED_LINES,
+    POINTS,
+    QUALITY,
+    VARIANCE,
+    align_kernel,
+    judge_kernel,
+    rank_kernel,
 )
-from storm_core.tracking.texture import SIGMA_FLOOR as TEXTURE_FLOOR
+from storm_core.tracking.sparse_model import SparseView, rendered_view, turned_away
+from storm_core.tracking.texture import KeyFrame, brightness_images, texture_of
 from storm_core.tracking.uncertainty import diagonal_information
 from storm_core.types import Frame
 
 SCALES = (6, 4, 2, 2, 1, 1)
 """Segment lengths [px], spread over the iterations."""
 
-TEXTURE_SCALE = 2
-"""The lines' segments [px] from which on texture is read from the picture itself; before, from the small one."""
-
 MOTION_PRIOR = (0.1, 0.06)
 """Standard deviation of the motion prediction: diameters, radians. It decides only what the image leaves open: a can
 that contour and depth let spin freely must stay near the prediction until its texture can hold it."""
 
-MAX_SHIFT, MAX_TURN = 0.5, 0.5
-"""Longest step: diameters, radians."""
-
 MAX_TURNED = 0.12
 """Change of the line of sight [rad], or of its length (logarithm), up to which an earlier view starts an alignment."""
 
-JUDGE_SCALE, JUDGE_GATE = 2, 0.08
-"""Segment length [px] and depth gate [diameters] that poses are judged with."""
+JUDGE_GATE = 0.08
+"""Depth gate that poses are judged with [diameters]."""
 
 MIN_GATE = 0.006
 """Smallest depth gate [m]: depth noise."""
@@ -64,6 +61,7 @@ class Fit:
       measured: share of the surface points inside the image that have depth.
       lines: correspondence lines used. occluded_lines: share of the lines hidden by something in front.
       observable: the information says something about every direction.
+      quality: about 1.5 for a perfect fit, 0 for none; ranks starts of one object in one frame.
       contrast: mean foreground probability just inside minus just outside the contour, in [-1, 1].
     """
 
@@ -81,11 +79,7 @@ class Fit:
     contrast: float
     variance: float
     observable: bool
-
-    @property
-    def quality(self) -> float:
-        """About 1.5 for a perfect fit, 0 for none; ranks starts of one object in one frame."""
-        return self.inlier - 0.7 * self.behind - 0.2 * self.occluded + 0.5 * self.contrast
+    quality: float
 
     @property
     def usable(self) -> bool:
@@ -115,179 +109,6 @@ def moved(
 def occlusion_gap(diameter: float) -> float:
     """Depth step in front of the model that counts as an occluder [m]."""
     return float(np.clip(0.15 * diameter, 0.012, 0.03))
-
-
-# What a fit is judged by: the vector that `judge_kernel` returns.
-(
-    INLIER,
-    OCCLUDED,
-    BEHIND,
-    MEASURED,
-    POINTS,
-    LINES,
-    OCCLUDED_LINES,
-    CONTRAST,
-    VARIANCE,
-    OBSERVABLE,
-    STATISTICS,
-) = range(11)
-
-
-@njit(cache=True)
-def terms_kernel(view, pose, pivot, cam, rgb, depth_image, odds, scale, gate, limits, hessian, gradient):
-    """Add the region and depth terms of a pose in place; returns line table, depth counts and weighted region cost.
-
-    scale: segment length of the lines [px]. gate: depth gate [m]. limits: see `limits_of`.
-    """
-    gap, behind, tau = limits
-    table, geometry = lines_kernel(
-        pose,
-        cam,
-        view.contour_points,
-        view.contour_normals,
-        view.inner_runs,
-        view.outer_runs,
-        rgb,
-        depth_image,
-        odds,
-        STEP,
-        scale,
-        gap,
-        behind,
-    )
-    cost, _ = accumulate_kernel(table, geometry, cam, pivot, SIGMA_FLOOR * scale, hessian, gradient)
-    counts = depth_kernel(
-        pose,
-        cam,
-        pivot,
-        view.surface_points,
-        view.surface_normals,
-        depth_image,
-        measurement_sigma(pivot[2]),
-        gate,
-        tau,
-        hessian,
-        gradient,
-    )
-    return table, counts, cost
-
-
-@njit(cache=True)
-def texture_terms(texture, level, images, pose, pivot, cam, depth_image, tau, hessian, gradient):
-    """Add the brightness terms of a pose in place. texture: (points, normals, brightness), see `texture_of`."""
-    points, normals, brightness = texture
-    if points.shape[0] == 0:
-        return
-    seen = look_kernel(points, normals, pose, cam, images[level], SHRINKS[level], depth_image, 2.0 * tau)
-    texture_kernel(seen, brightness[level], cam, pivot, TEXTURE_FLOOR, CORRELATED_POINTS, hessian, gradient)
-
-
-@njit(cache=True)
-def positive_definite(matrix):
-    """Whether no direction of a symmetric positive semidefinite matrix is empty up to rounding (Cholesky pivots)."""
-    n = matrix.shape[0]
-    low = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i + 1):
-            rest = matrix[i, j]
-            for k in range(j):
-                rest -= low[i, k] * low[j, k]
-            if i > j:
-                low[i, j] = rest / low[j, j]
-            elif not rest > 1e-12 * matrix[i, i]:
-                return False
-            else:
-                low[i, i] = np.sqrt(rest)
-    return True
-
-
-@njit(cache=True)
-def pivot_of(pose, center):
-    """Object centre in the camera frame [m], (3,)."""
-    out = np.empty(3)
-    for i in range(3):
-        out[i] = pose[i, 0] * center[0] + pose[i, 1] * center[1] + pose[i, 2] * center[2] + pose[i, 3]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, texture, gate, limits):
-    """Hessians (6, 6) of contour and depth and of the texture, and statistics (STATISTICS,) of a pose as it is."""
-    hessian, remembered, gradient = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6)
-    odds = np.empty_like(posterior)
-    odds_kernel(posterior, odds)
-    pivot = pivot_of(pose, center)
-    table, counts, cost = terms_kernel(
-        view, pose, pivot, cam, rgb, depth_image, odds, JUDGE_SCALE, gate, limits, hessian, gradient
-    )
-    texture_terms(texture, 0, images, pose, pivot, cam, depth_image, limits[2], remembered, gradient)
-    lines, hidden, contrast = 0.0, 0.0, 0.0
-    for i in range(table.shape[0]):
-        lines += table[i, region.USED]
-        hidden += table[i, region.OCCLUDED]
-        contrast += table[i, region.CONTRAST]
-    seen = counts[depth.INLIER] + counts[depth.OCCLUDED] + counts[depth.BEHIND]
-    out = np.empty(STATISTICS)
-    out[INLIER] = counts[depth.INLIER] / max(seen, 1.0)
-    out[OCCLUDED] = counts[depth.OCCLUDED] / max(seen, 1.0)
-    out[BEHIND] = counts[depth.BEHIND] / max(seen, 1.0)
-    out[MEASURED] = seen / max(seen + counts[depth.MISSING], 1.0)
-    out[POINTS] = counts[depth.INLIER]
-    out[LINES] = lines
-    out[OCCLUDED_LINES] = hidden / max(lines + hidden, 1.0)
-    out[CONTRAST] = contrast / max(lines, 1.0)
-    out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
-    out[OBSERVABLE] = 1.0 if positive_definite(hessian + remembered) else 0.0
-    return hessian, remembered, out
-
-
-@njit(cache=True, nogil=True)
-def align_kernel(
-    vertices,
-    faces,
-    center,
-    diameter,
-    start,
-    view,
-    cam,
-    rgb,
-    depth_image,
-    images,
-    posterior,
-    texture,
-    scales,
-    gates,
-    refresh,
-    prior,
-    limits,
-):
-    """Pose (4, 4) and view after len(scales) Gauss-Newton steps from `start`; see `align`.
-
-    scales: (N,) segment lengths [px]. gates: (N,) depth gates [m]. refresh: step before which the view is rendered
-    anew, negative for never. prior: (6, 6) information of the start.
-    """
-    pose = start.copy()
-    odds = np.empty_like(posterior)
-    odds_kernel(posterior, odds)
-    height, width = depth_image.shape
-    total = np.zeros(6)
-    for i in range(len(scales)):
-        if i == refresh:
-            view = view_kernel(vertices, faces, center, diameter, pose, cam, width, height)
-        hessian, gradient = prior.copy(), -(prior @ total)
-        pivot = pivot_of(pose, center)
-        terms_kernel(
-            view, pose, pivot, cam, rgb, depth_image, odds, scales[i], gates[i], limits, hessian, gradient
-        )
-        level = 0 if scales[i] <= TEXTURE_SCALE else 1
-        texture_terms(texture, level, images, pose, pivot, cam, depth_image, limits[2], hessian, gradient)
-        xi = np.linalg.solve(hessian, gradient)
-        shift = np.sqrt(xi[0] ** 2 + xi[1] ** 2 + xi[2] ** 2)
-        turn = np.sqrt(xi[3] ** 2 + xi[4] ** 2 + xi[5] ** 2)
-        xi *= min(1.0, MAX_TURN / max(turn, 1e-9), MAX_SHIFT * diameter / max(shift, 1e-9))
-        apply_at(pose, pivot, xi)
-        total += xi
-    return pose, view
 
 
 def limits_of(diameter: float) -> tuple[float, float, float]:
@@ -387,4 +208,27 @@ def assess(
         contrast=statistics[CONTRAST],
         variance=statistics[VARIANCE],
         observable=statistics[OBSERVABLE] > 0,
+        quality=statistics[QUALITY],
+    )
+
+
+def rank(
+    frame: Frame,
+    model: ObjectModel,
+    view: SparseView,
+    poses: NDArray[np.float64],
+    posterior: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """About the `Fit.quality` (K,) of many poses (K, 4, 4) seen from nearly one side, a third of the work each."""
+    d = model.diameter
+    return rank_kernel(
+        view,
+        np.ascontiguousarray(poses),
+        model.center,
+        frame.camera.vector,
+        frame.rgb,
+        frame.depth,
+        posterior,
+        max(JUDGE_GATE * d, MIN_GATE),
+        limits_of(d),
     )

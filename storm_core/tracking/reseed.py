@@ -10,7 +10,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between
 from storm_core.tracking.histogram import color_bin
 from storm_core.tracking.landmarks import landmarks, matches, motion, scene_motion
-from storm_core.tracking.optimise import assess, center_of, moved
+from storm_core.tracking.optimise import center_of, moved, rank
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.tracking.texture import KeyFrame
 from storm_core.types import Frame
@@ -82,7 +82,7 @@ def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases
     """
     places = [place for base in bases for place in _places(frame, model, look, view, base)]
     starts = [*places, *(start for base in [*bases, *places[:1]] for start in fan(model, base))]
-    rough = [assess(frame, model, view, start, look.posterior).quality for start in starts]
+    rough = rank(frame, model, view, np.array(starts), look.posterior)
     return [starts[k] for k in np.argsort(rough)[::-1][:ALIGNED]]
 
 
