@@ -315,7 +315,13 @@ def precision(table: NDArray[np.float64]) -> NDArray[np.float64]:
 def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
     """One row of the table as named numbers; for a transposed table (COLUMNS, N) each number is an array (N,)."""
 
-    def share(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    single = row.ndim == 1
+    if single:  # plain numbers: a pose is judged in every frame, and arrays of one number cost ten times as much
+        row = row.tolist()
+
+    def share(a: NDArray[np.float64] | float, b: NDArray[np.float64] | float) -> NDArray[np.float64] | float:
+        if single:
+            return a / b if b > 0 else float("nan")
         return np.where(b > 0, a / np.maximum(b, 1e-12), np.nan)
 
     inside = row[N_INSIDE]
@@ -336,6 +342,6 @@ def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> E
         "contrast": row[CONTRAST],
         "hue": row[HUE],
     }
-    if row.ndim == 1:
+    if single:
         values = {name: float(value) for name, value in values.items()}
     return Evidence(**values, innovation=innovation)

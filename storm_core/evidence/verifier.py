@@ -46,32 +46,31 @@ def feature_vector(e: Evidence) -> np.ndarray:
     known = 1.0 - e.occluded - e.missing
     explained = np.where(known > 0.02, e.inlier / np.maximum(known, 0.02), np.nan)
     telling, trust = _telling_and_trust(e)
-    support = np.minimum(supported_share(e), 0.5)
+    support = np.minimum(e.inlier + trust * e.missing, 0.5)
     seen = np.maximum(e.inlier + np.asarray(e.missing), 1e-9)
     color = np.where(np.isnan(e.color), e.picture, (e.inlier * np.asarray(e.color) + e.missing * np.asarray(e.picture))
                      / seen)
-    return np.stack(
-        np.broadcast_arrays(
-            explained,
-            e.behind,
-            e.fit,
-            e.contour,
-            e.edge,
-            e.seam,
-            e.hue,
-            (color - 0.3) * telling,
-            e.occluded,
-            (1.0 - trust) * e.missing,
-            support,
-        ),
-        -1,
+    features = (
+        explained,
+        e.behind,
+        e.fit,
+        e.contour,
+        e.edge,
+        e.seam,
+        e.hue,
+        (color - 0.3) * telling,
+        e.occluded,
+        (1.0 - trust) * e.missing,
+        support,
     )
+    return np.array(features) if np.ndim(e.inlier) == 0 else np.stack(np.broadcast_arrays(*features), -1)
 
 
 def _telling_and_trust(e: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """How much colour can say, and how far it vouches for pixels without depth; both in [0, 1]."""
-    telling = np.nan_to_num(np.minimum(1.0, np.divide(e.contrast, TELLING_CONTRAST)))
-    return telling, np.nan_to_num(np.clip((np.asarray(e.picture) - 0.5) / 0.35, 0.0, 1.0)) * telling
+    # fmax takes the number where the other is nan: unknown counts as nothing.
+    telling = np.fmax(np.minimum(np.divide(e.contrast, TELLING_CONTRAST), 1.0), 0.0)
+    return telling, np.fmax(np.minimum((np.asarray(e.picture) - 0.5) / 0.35, 1.0), 0.0) * telling
 
 
 def supported_share(e: Evidence) -> np.ndarray:
