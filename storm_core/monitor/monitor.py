@@ -24,6 +24,15 @@ PRIOR_LOG_ODDS = 1.0
 FORGET = 0.5
 """Share of the previous frames' log-odds that is kept."""
 
+DOUBTS = {
+    Reason.DEPTH_DISAGREES: ("explained", "behind", "fit", "seam", "support"),
+    Reason.CONTOUR_DISAGREES: ("contour", "edge"),
+    Reason.COLOR_DISAGREES: ("hue", "color"),
+    Reason.OCCLUDED: ("occluded",),
+    Reason.NO_DEPTH: ("missing",),
+}
+"""Reason -> the verifier's features that speak of it; every feature has one."""
+
 
 class EvidenceMonitor:
     """The default Monitor. Keeps one number per object: the accumulated log-odds."""
@@ -88,11 +97,4 @@ class EvidenceMonitor:
 def _strongest_doubt(evidence: Evidence) -> Reason:
     """The reason that took the most log-odds away."""
     terms = VERIFIER.terms(evidence)
-    groups = {
-        Reason.DEPTH_DISAGREES: ("explained", "behind", "residual", "normal", "seam", "support"),
-        Reason.CONTOUR_DISAGREES: ("contour", "edge"),
-        Reason.COLOR_DISAGREES: ("hue", "color"),
-        Reason.OCCLUDED: ("occluded",),
-        Reason.NO_DEPTH: ("missing",),
-    }
-    return min(groups, key=lambda reason: sum(terms[name] for name in groups[reason]))
+    return min(DOUBTS, key=lambda reason: sum(terms[name] for name in DOUBTS[reason]))

@@ -1,0 +1,31 @@
+"""The monitor's word: a verdict with a reason for every doubt."""
+
+import numpy as np
+import pytest
+
+from storm_core.config import MonitorConfig
+from storm_core.evidence.verifier import FEATURES
+from storm_core.monitor.monitor import DOUBTS, EvidenceMonitor
+from storm_core.pipeline.warmup import staged_view
+from storm_core.simulation.objects import make_object
+from storm_core.types import Reason, Track, Verdict
+
+
+def test_every_feature_of_the_verifier_belongs_to_one_reason() -> None:
+    assert sorted(name for names in DOUBTS.values() for name in names) == sorted(FEATURES)
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0.0, 0.0), (0.0, 0.0, 0.6), (0.0, 0.0, -0.6)])
+def test_a_wrong_pose_is_lost_for_a_named_reason(shift: tuple[float, float, float]) -> None:
+    model = make_object("cereal_box", 0)
+    frame, pose = staged_view(model)
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig())
+    right = Track(object_name=model.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    assert monitor.judge(frame, right).verdict is Verdict.HEALTHY
+    monitor.reset(model.name)
+    wrong = pose.copy()
+    wrong[:3, 3] += np.array(shift) * model.diameter
+    judged = monitor.judge(frame, Track(object_name=model.name, stamp_ns=0, cam_from_obj=wrong,
+                                        covariance=np.eye(6) * 1e-6, innovation=0.0))
+    assert judged.verdict is not Verdict.HEALTHY
+    assert judged.reason in (*DOUBTS, Reason.OUT_OF_VIEW)
