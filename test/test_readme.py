@@ -40,6 +40,7 @@ class Run(NamedTuple):
 MAKE = f"make -C {ROOT} VENV={sys.prefix} -o {sys.prefix}/.ready"
 SIMULATE = "storm simulate demo"
 BENCHMARK = "storm simulate benchmark --suite registration"
+SEQUENCES = "storm simulate benchmark --suite tracking"
 SHORT = (r"$", " --max-frames 5 --no-video --set score_model.enable=false")
 ALL_ACTIVE = "(?s)" + "".join(rf"(?=.*\b{node}\S*: active)" for node in (
     "som_node", "pose_node", "score_node", "tom_node", "supervisor_node", "viz_node"))
@@ -63,6 +64,13 @@ HOW: tuple[tuple[str, Run], ...] = (
                                            "storm evaluate tracking recording --pred cereal_box"))),
     (r"storm evaluate (registration|masks|system) --bop-dir recording", Run(after=(SIMULATE,),
                                                                            change=((r"$", " --max-images 2"),))),
+    (r"storm track recording", Run(change=((r"$", " --no-video --frames 0:9"),), after=(SIMULATE,))),
+    (r"storm bench tracking recording", Run(change=((r"$", " --max-frames 9 --repeats 1 --only storm"),),
+                                            after=(SIMULATE,))),
+    (r"storm simulate benchmark --suite tracking", Run(change=((r"$", " --count 2 --frames 9 --small"),))),
+    (r"storm evaluate system --bop-dir sequences", Run(change=((r"--stride 1 8", "--stride 1 4"),),
+                                                       after=(SEQUENCES,))),
+    (r"storm train covariance", Run(after=(SEQUENCES,))),
     (r"storm simulate benchmark .*suite$", Run(change=((r"$", " --count 2 --small"),))),
     (r"storm simulate benchmark", Run(change=((r"--count 20", "--count 2 --small"),))),
     (r"storm evaluate registration --bop-dir suite", Run(after=(f"{BENCHMARK} --out",))),
