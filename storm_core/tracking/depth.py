@@ -2,10 +2,6 @@
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
-
-from storm_core.tracking.sparse_model import SparseView
-from storm_core.types import Frame
 
 # Counts that the kernel returns.
 INLIER, OCCLUDED, BEHIND, MISSING, OUTSIDE, SQUARES, WEIGHTS, SIZE = range(8)
@@ -76,30 +72,3 @@ def depth_kernel(pose, cam, pivot, points, normals, depth_image, sigma, gate, ta
 def measurement_sigma(z: float) -> float:
     """Standard deviation of structured-light and stereo depth at distance z [m], both in metres."""
     return 0.0015 + 0.003 * z * z
-
-
-def add_depth(
-    frame: Frame,
-    view: SparseView,
-    pose: NDArray[np.float64],
-    pivot: NDArray[np.float64],
-    sigma: float,
-    gate: float,
-    tau: float,
-    hessian: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Add the depth terms of a view at a pose (4, 4) in place; returns the counts, see `depth_kernel`."""
-    return depth_kernel(
-        pose,
-        frame.camera.vector,
-        pivot,
-        view.surface_points,
-        view.surface_normals,
-        frame.depth,
-        sigma,
-        gate,
-        tau,
-        hessian,
-        gradient,
-    )

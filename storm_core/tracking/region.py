@@ -11,8 +11,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.tracking.histogram import color_bin
-from storm_core.tracking.sparse_model import SparseView
-from storm_core.types import Frame
 
 FUNCTION_LENGTH, DISTANCE_COUNT = 8, 12
 SEGMENTS = FUNCTION_LENGTH + DISTANCE_COUNT - 1
@@ -202,30 +200,3 @@ def odds_of(posterior: NDArray[np.float32]) -> NDArray[np.float32]:
     odds = np.empty_like(posterior)
     odds_kernel(posterior, odds)
     return odds
-
-
-def measure_lines(
-    frame: Frame,
-    view: SparseView,
-    pose: NDArray[np.float64],
-    posterior: NDArray[np.float32],
-    scale: int,
-    gap: float,
-    behind: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Line table and geometry of a view at a pose (4, 4); see `lines_kernel`."""
-    return lines_kernel(
-        pose,
-        frame.camera.vector,
-        view.contour_points,
-        view.contour_normals,
-        view.inner_runs,
-        view.outer_runs,
-        frame.rgb,
-        frame.depth,
-        odds_of(posterior),
-        STEP,
-        scale,
-        gap,
-        behind,
-    )

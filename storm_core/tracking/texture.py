@@ -214,20 +214,3 @@ def make_key_frame(
         cam_from_obj=cam_from_obj.copy(),
         sharpness=float(slope[chosen].mean()),
     )
-
-
-def add_texture(
-    frame: Frame,
-    key: KeyFrame,
-    pose: NDArray[np.float64],
-    pivot: NDArray[np.float64],
-    tolerance: float,
-    hessian: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-    level: int = 0,
-) -> int:
-    """Add the brightness terms of a pose (4, 4) in place; returns the number of points used."""
-    seen = look(frame, key.points, key.normals, pose, level, tolerance)
-    return texture_kernel(
-        seen, key.brightness[level], frame.camera.vector, pivot, SIGMA_FLOOR, CORRELATED_POINTS, hessian, gradient
-    )

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from storm_core.geometry.pose import se3_exp, transform
-from storm_core.tracking import depth as depth_modality
 from storm_core.tracking import region
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.optimise import align, center_of, moved, tolerance
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.types import Frame
 from test.unit.tracking.scenes import CAMERA, background, disturbed, observe, swing, wedge
+from test.unit.tracking.terms import add_depth, measure_lines
 
 MODEL = wedge()
 POSE = swing(1)[0]
@@ -72,7 +72,7 @@ def numeric(function, pivot: np.ndarray, step: float = 1e-6) -> np.ndarray:
 
 def test_region_terms_are_the_derivative_of_the_projected_contour(frame: Frame, view: SparseView) -> None:
     colors = ColorModel(count(frame, view, tolerance(MODEL.diameter)))
-    table, geometry = region.measure_lines(frame, view, POSE, colors.posterior, 2, 0.02, 0.05)
+    table, geometry = measure_lines(frame, view, POSE, colors.posterior, 2, 0.02, 0.05)
     used = table[:, region.USED] > 0
     pivot = center_of(MODEL, POSE)
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
@@ -111,7 +111,7 @@ def test_depth_kernel_agrees_with_its_slow_twin(frame: Frame, view: SparseView) 
     pose = disturbed(POSE, np.array([0.002, -0.001, 0.003]), np.array([0.02, -0.03, 0.01]), MODEL.center)
     pivot = center_of(MODEL, pose)
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    depth_modality.add_depth(frame, view, pose, pivot, 0.002, 0.02, 0.006, hessian, gradient)
+    add_depth(frame, view, pose, pivot, 0.002, 0.02, 0.006, hessian, gradient)
     expected_h, expected_g = depth_twin(frame, view, pose, pivot, 0.002, 0.02)
     np.testing.assert_allclose(hessian, expected_h, rtol=1e-6, atol=1e-6 * np.abs(expected_h).max())
     np.testing.assert_allclose(gradient, expected_g, rtol=1e-6, atol=1e-6 * np.abs(expected_g).max())
@@ -122,7 +122,7 @@ def test_depth_gradient_points_back_to_the_truth(frame: Frame, view: SparseView)
     pose = disturbed(POSE, np.array([0.001, 0.001, -0.002]), np.array([0.01, 0.01, -0.01]), MODEL.center)
     pivot = center_of(MODEL, pose)
     hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-    depth_modality.add_depth(frame, view, pose, pivot, 0.002, 0.02, 0.006, hessian, gradient)
+    add_depth(frame, view, pose, pivot, 0.002, 0.02, 0.006, hessian, gradient)
     before = np.linalg.norm(pose - POSE)
     after = moved(pose, pivot, np.linalg.solve(hessian + 1e-3 * np.diag(np.diag(hessian)), gradient))
     assert np.linalg.norm(after - POSE) < 0.5 * before

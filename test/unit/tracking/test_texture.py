@@ -7,6 +7,7 @@ from storm_core.tracking import texture
 from storm_core.tracking.optimise import center_of, moved, tolerance
 from storm_core.tracking.sparse_model import rendered_view
 from test.unit.tracking.scenes import CAMERA, background, observe, printed_can, swing, wedge
+from test.unit.tracking.terms import add_texture
 
 CAN = printed_can()
 POSE = swing(1)[0]
@@ -68,7 +69,7 @@ def test_the_small_picture_catches_turns_that_the_large_one_cannot() -> None:
         pose = moved(POSE, pivot, offset)
         for _ in range(10):
             hessian, gradient = np.zeros((6, 6)), np.zeros(6)
-            texture.add_texture(FRAME, key, pose, pivot, TOLERANCE, hessian, gradient, level)
+            add_texture(FRAME, key, pose, pivot, TOLERANCE, hessian, gradient, level)
             step = (axis @ gradient[3:]) / max(axis @ hessian[3:, 3:] @ axis, 1e-9)
             pose = moved(pose, pivot, np.concatenate([np.zeros(3), step * axis]))
         left.append(float(np.degrees(angle_between(pose, POSE))))
