@@ -193,10 +193,3 @@ def accumulate_kernel(table, geometry, cam, pivot, floor, hessian, gradient):
             for s in range(6):
                 hessian[r, s] += weight * j[r] * j[s]
     return cost, used
-
-
-def odds_of(posterior: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `lines_kernel` reads: odds (4096,) from the foreground probability by colour."""
-    odds = np.empty_like(posterior)
-    odds_kernel(posterior, odds)
-    return odds

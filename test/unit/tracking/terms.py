@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from storm_core.tracking import texture
 from storm_core.tracking.depth import depth_kernel
-from storm_core.tracking.region import STEP, lines_kernel, odds_of
+from storm_core.tracking.region import STEP, lines_kernel, odds_kernel
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.types import Frame
 
@@ -22,8 +22,10 @@ def add_depth(frame: Frame, view: SparseView, pose: Array, pivot: Array, sigma: 
 def measure_lines(frame: Frame, view: SparseView, pose: Array, posterior: NDArray[np.float32], scale: int, gap: float,
                   behind: float) -> tuple[Array, Array]:
     """Line table and geometry of a view at a pose (4, 4); see `lines_kernel`."""
+    odds = np.empty_like(posterior)
+    odds_kernel(posterior, odds)
     return lines_kernel(pose, frame.camera.vector, view.contour_points, view.contour_normals, view.inner_runs,
-                        view.outer_runs, frame.rgb, frame.depth, odds_of(posterior), STEP, scale, gap, behind)
+                        view.outer_runs, frame.rgb, frame.depth, odds, STEP, scale, gap, behind)
 
 
 def add_texture(frame: Frame, key: texture.KeyFrame, pose: Array, pivot: Array, tolerance: float, hessian: Array,
