@@ -147,13 +147,16 @@ class Evidence:
       behind: share of visible px where the camera sees through the model (free-space violation).
       missing: share of visible px without depth.
       residual: median |depth error| of inliers / diameter.
+      fit: mean agreement of the inliers in depth and normal, in [0, 1].
       normal: mean cosine between model and measured normals over inliers.
-      contour: share of unoccluded contour px with background behind them.
+      contour: share of unoccluded contour px with background behind them, of those with depth on either side; px with
+        an image edge but no background count half.
       edge: share of unoccluded contour px with an aligned image edge.
       seam: length of borders where the measured surface slides from agreeing to contradicting without a step,
         in square roots of the silhouette area; a real occluder has a step.
       color: correlation (ZNCC) of model and image colour over inliers, in [-1, 1]; nan for uncoloured meshes.
-      contrast: standard deviation of the model's log colour over inliers: how much `color` can say.
+      picture: as `color`, over all px that depth does not contradict: inliers and px without depth.
+      contrast: standard deviation of the model's log colour over those px: how much `color` and `picture` can say.
       hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
     """
@@ -164,11 +167,13 @@ class Evidence:
     behind: float = float("nan")
     missing: float = float("nan")
     residual: float = float("nan")
+    fit: float = float("nan")
     normal: float = float("nan")
     contour: float = float("nan")
     edge: float = float("nan")
     seam: float = float("nan")
     color: float = float("nan")
+    picture: float = float("nan")
     contrast: float = float("nan")
     hue: float = float("nan")
     innovation: float = float("nan")

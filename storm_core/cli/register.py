@@ -7,15 +7,18 @@ from typing import Any
 
 from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
+from storm_core.cli.hints import add_hint_options, hint_of
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("register", help="find the pose of objects in single pictures", description=(
-        "Search and register every object in every picture on its own, without a mask and without knowing the other "
-        "pictures; write the poses as BOP CSV, overlays and figures. With ground truth, say which poses are right "
-        "(ADD, or ADD-S for declared symmetries, below 0.1 diameter) and which objects were found that are not there."))
+        "Search and register every object in every picture on its own, without knowing the other pictures; a mask, a "
+        "box or a point may say where. Write the poses as BOP CSV, overlays and figures. With ground truth, say which "
+        "poses are right (ADD, or ADD-S for declared symmetries, below 0.1 diameter) and which objects were found that "
+        "are not there."))
     add_picture_options(parser)
+    add_hint_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -50,8 +53,9 @@ def run(args: argparse.Namespace) -> int:
         attempts, indices = [], []
         for index, key, frame in chosen_frames(recording, args.images):
             image = np.array(frame.rgb)
+            hint = hint_of(args, frame)
             for name, model in models.items():
-                result = attempt(frame, key, name, localizer, registrar)
+                result = attempt(frame, key, name, localizer, registrar, hint=hint)
                 attempts.append(result)
                 indices.append(index)
                 if result.cam_from_obj is not None:

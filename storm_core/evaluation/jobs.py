@@ -24,10 +24,12 @@ class Query:
 
     Attributes:
       name: of the object in the configuration. masks: files that each show one instance; None = search for it.
+      count: instances to search for.
     """
 
     name: str
     masks: tuple[str, ...] | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,13 @@ from storm_core.config import StormConfig, flatten
 from storm_core.errors import DatasetError
 from storm_core.evaluation.attempt import attempt
 from storm_core.evaluation.dataset import Dataset
+from storm_core.evaluation.explained import without
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.evaluation.jobs import Job, Outcome, Query
-from storm_core.evaluation.stages import finders
+from storm_core.evaluation.stages import Finders, finders
+from storm_core.evidence.silhouette import modal_mask
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.report.attempts import Attempt
+from storm_core.report.attempts import Attempt, Key
 from storm_core.types import Frame, Hint
 
 
@@ -24,11 +26,12 @@ def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel
     """One job per image.
 
     Args:
-      given_masks: the visible mask of each annotated instance says where it is; otherwise STORM searches.
+      given_masks: the visible mask of each annotated instance says where it is; otherwise STORM searches as many
+        instances as the targets list.
     """
     hashes = {name: model.sha256 for name, model in models.items()}
     return [Job(kind="registration", images=(image,), config=flatten(config), models=hashes, queries=tuple(
-        Query(name=str(obj_id), masks=_masks(dataset, image, obj_id, count) if given_masks else None)
+        Query(name=str(obj_id), masks=_masks(dataset, image, obj_id, count) if given_masks else None, count=count)
         for obj_id, count in dataset.wanted[image.key].items())) for image in dataset.images]
 
 
@@ -53,15 +56,29 @@ def perform(job: Job) -> Outcome:
     except DatasetError as error:
         return {"records": [], "skipped": [{**place, "reason": str(error)}]}
     for query in job.queries:
-        for hint_file in (None,) if query.masks is None else query.masks:
+        if query.masks is None:
+            records += _searched(frame, image.key, query, stages)
+        for hint_file in query.masks or ():
             try:
-                hint = Hint() if hint_file is None else Hint(mask=read_mask(Path(hint_file), frame))
+                hint = Hint(mask=read_mask(Path(hint_file), frame))
             except DatasetError as error:
                 skipped.append({**place, "object": query.name, "reason": str(error)})
                 continue
             records.append(_record(attempt(frame, image.key, query.name, stages.localizer, stages.registrar,
                                            hint=hint)))
     return {"records": records, "skipped": skipped}
+
+
+def _searched(frame: Frame, key: Key, query: Query, stages: Finders) -> list[dict[str, Any]]:
+    """Search `query.count` instances one after the other; those found are out of the way of the next."""
+    records = []
+    for _ in range(query.count):
+        result = attempt(frame, key, query.name, stages.localizer, stages.registrar)
+        records.append(_record(result))
+        if result.cam_from_obj is None:
+            break
+        frame = without(frame, modal_mask(frame, stages.models[query.name], result.cam_from_obj))
+    return records
 
 
 def read_mask(file: Path, frame: Frame) -> NDArray[np.bool_]:

@@ -24,6 +24,7 @@ class Finders:
     """What single pictures need. Holds no memory of earlier images as long as no pose is given as a hint."""
 
     config: StormConfig
+    models: Mapping[str, ObjectModel]
     localizer: Localizer
     registrar: Registrar
 
@@ -39,7 +40,7 @@ def _finders(values: tuple[tuple[str, Any], ...]) -> Finders:
     models = build_models(config)
     localizer, registrar = build_localizer(config, models), build_registrar(config, models)
     warm_up(models, localizer=localizer, registrar=registrar)
-    return Finders(config=config, localizer=localizer, registrar=registrar)
+    return Finders(config=config, models=models, localizer=localizer, registrar=registrar)
 
 
 def sequence_models(config: StormConfig) -> dict[str, ObjectModel]:

@@ -8,41 +8,44 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from storm_core.evidence.columns import (
+    COLUMNS,
+    CONTRAST,
+    FAST,
+    HUE,
+    N_BACKGROUND,
+    N_BEHIND,
+    N_CONTOUR,
+    N_EDGE,
+    N_INLIER,
+    N_INSIDE,
+    N_MASKED,
+    N_MISSING,
+    N_MODEL,
+    N_NORMAL,
+    N_OCCLUDED,
+    N_SILENT,
+    N_SMOOTH,
+    PICTURE,
+    RESIDUAL,
+    SUM_NORMAL,
+    SUM_SCORE,
+    ZNCC,
+)
 from storm_core.evidence.features import FrameFeatures, fit_normal
+from storm_core.evidence.outline import contour_kernel, seams_kernel
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.rendering.raster import raster_one, shade_pixel
 from storm_core.types import Evidence
 
-FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
-"""fastmath without nnan/ninf: these kernels use nan for 'unknown'."""
-
 CROP_DIAMETERS = 1.15
 HUE_BINS = 6
+TELLING_CONTRAST = 0.35
+"""Standard deviation of the model's log colour from which a correlation says all it can."""
+MIN_COLORED = 8
+"""Pixels below which a colour correlation says nothing."""
 SAME_SIDE = 0.97
 """Cosine between two normals of the model from which on neighbouring pixels share one measured normal."""
-
-# Columns of the table the kernel returns.
-(
-    N_MODEL,
-    N_INSIDE,
-    N_INLIER,
-    N_OCCLUDED,
-    N_BEHIND,
-    N_MISSING,
-    SUM_NORMAL,
-    N_NORMAL,
-    RESIDUAL,
-    SUM_SCORE,
-    N_CONTOUR,
-    N_BACKGROUND,
-    N_EDGE,
-    ZNCC,
-    HUE,
-    N_MASKED,
-    N_SMOOTH,
-    CONTRAST,
-    COLUMNS,
-) = range(19)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -86,6 +89,32 @@ def _count_hue(r, g, b, histogram):  # noqa: ANN001
     share = hue - low
     histogram[low % HUE_BINS] += colorful * (1.0 - share)
     histogram[(low + 1) % HUE_BINS] += colorful * share
+
+
+@njit(cache=True, fastmath=FAST)
+def _add_color(model, image, moments):  # noqa: ANN001
+    """Add one pixel's log colours to moments (10,): count, three sums of each, squares of each, products."""
+    moments[0] += 1
+    for ch in range(3):
+        a = np.log(model[ch] + 16.0)
+        b = np.log(np.float64(image[ch]) + 16.0)
+        moments[1 + ch] += a
+        moments[4 + ch] += b
+        moments[7] += a * a
+        moments[8] += b * b
+        moments[9] += a * b
+
+
+@njit(cache=True, fastmath=FAST)
+def _correlation(moments):  # noqa: ANN001
+    """Correlation (ZNCC, means per channel) and the model's standard deviation; nan for fewer than MIN_COLORED px."""
+    n = moments[0]
+    if n <= MIN_COLORED:
+        return np.nan, np.nan
+    vm = moments[7] - (moments[1] ** 2 + moments[2] ** 2 + moments[3] ** 2) / n
+    vo = moments[8] - (moments[4] ** 2 + moments[5] ** 2 + moments[6] ** 2) / n
+    c = moments[9] - (moments[1] * moments[4] + moments[2] * moments[5] + moments[3] * moments[6]) / n
+    return c / np.sqrt(vm * vo + 1e-9), np.sqrt(max(vm, 0.0) / (3 * n))
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
@@ -137,8 +166,8 @@ def compare_range(
         errors = np.empty(side * side, np.float32)
         n_err = 0
         hist_m, hist_o = np.zeros(HUE_BINS + 1), np.zeros(HUE_BINS + 1)
-        cn = 0
-        sm, so, smm, soo, smo = np.zeros(3), np.zeros(3), 0.0, 0.0, 0.0
+        # Moments of model and image colour: over inliers, and over everything that depth does not contradict.
+        near, whole = np.zeros(10), np.zeros(10)
         for v in range(side):
             for u in range(side):
                 if face[v, u] < 0:
@@ -153,6 +182,11 @@ def compare_range(
                 zo = depth_image[y, x]
                 if zo <= 0:
                     row[N_MISSING] += 1
+                    if colored:
+                        shade_pixel(
+                            vertices, faces, colors, poses[k], crop, u, v, depth[v, u], face[v, u], normal, color
+                        )
+                        _add_color(color, rgb[y, x], whole)
                     continue
                 e = zo - depth[v, u]
                 if e < -tau:
@@ -183,35 +217,23 @@ def compare_range(
                     agree = min(max((dot - 0.3) / 0.6, 0.0), 1.0)
                 row[SUM_SCORE] += (1 - 0.5 * abs(e) / tau) * agree
                 if colored:
-                    cn += 1
-                    for ch in range(3):
-                        a = np.log(color[ch] + 16.0)
-                        b = np.log(np.float64(rgb[y, x, ch]) + 16.0)
-                        sm[ch] += a
-                        so[ch] += b
-                        smm += a * a
-                        soo += b * b
-                        smo += a * b
+                    _add_color(color, rgb[y, x], near)
+                    _add_color(color, rgb[y, x], whole)
                     _count_hue(color[0], color[1], color[2], hist_m)
                     _count_hue(np.float64(rgb[y, x, 0]), np.float64(rgb[y, x, 1]), np.float64(rgb[y, x, 2]), hist_o)
         row[RESIDUAL] = np.median(errors[:n_err]) / diameter if n_err > 0 else np.nan
-        row[ZNCC] = np.nan
         row[HUE] = np.nan
-        row[CONTRAST] = np.nan
-        if cn > 8:
-            vm = smm - (sm[0] ** 2 + sm[1] ** 2 + sm[2] ** 2) / cn
-            vo = soo - (so[0] ** 2 + so[1] ** 2 + so[2] ** 2) / cn
-            c = smo - (sm[0] * so[0] + sm[1] * so[1] + sm[2] * so[2]) / cn
-            row[ZNCC] = c / np.sqrt(vm * vo + 1e-9)
-            row[CONTRAST] = np.sqrt(max(vm, 0.0) / (3 * cn))
+        row[PICTURE], row[CONTRAST] = _correlation(whole)
+        row[ZNCC], _ = _correlation(near)
+        if near[0] > MIN_COLORED:
             tm, to = max(hist_m.sum(), 1.0), max(hist_o.sum(), 1.0)
             overlap = 0.0
             for b in range(HUE_BINS + 1):
                 overlap += min(hist_m[b] / tm, hist_o[b] / to)
             row[HUE] = overlap
         if with_contour:
-            _contour(row, depth, face, crop, depth_image, grey, tau, gap, side)
-            _seams(row, depth, face, crop, depth_image, tau, side)
+            contour_kernel(row, depth, face, crop, depth_image, grey, tau, gap, side)
+            seams_kernel(row, depth, face, crop, depth_image, tau, side)
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
@@ -221,99 +243,6 @@ def compare_kernel(arguments, n):  # noqa: ANN001
     for k in prange(n):
         compare_range(*arguments, k, k + 1, table)
     return table
-
-
-@njit(cache=True, fastmath=FAST)
-def _seams(row, depth, face, crop, depth_image, tau, side):  # noqa: ANN001, PLR0913
-    """Count borders between agreeing and contradicting pixels where the measured surface is continuous.
-
-    A real occluder starts with a depth step. A surface that slides smoothly from "agrees" to "in front" or "behind"
-    is another object that the model merely cuts.
-    """
-    h, w = depth_image.shape
-    for v in range(side - 1):
-        for u in range(side - 1):
-            if face[v, u] < 0:
-                continue
-            x = int(np.floor(crop[4] + crop[6] * u + 0.5))
-            y = int(np.floor(crop[5] + crop[6] * v + 0.5))
-            if x < 0 or y < 0 or x >= w or y >= h:
-                continue
-            z = depth_image[y, x]
-            if z <= 0:
-                continue
-            agrees = abs(z - depth[v, u]) <= tau
-            for k in range(2):
-                vv, uu = v + k, u + 1 - k
-                if face[vv, uu] < 0:
-                    continue
-                xx = int(np.floor(crop[4] + crop[6] * uu + 0.5))
-                yy = int(np.floor(crop[5] + crop[6] * vv + 0.5))
-                if xx < 0 or yy < 0 or xx >= w or yy >= h:
-                    continue
-                zz = depth_image[yy, xx]
-                if zz > 0 and agrees != (abs(zz - depth[vv, uu]) <= tau) and abs(zz - z) < 0.7 * tau:
-                    row[N_SMOOTH] += 1
-
-
-@njit(cache=True, fastmath=FAST)
-def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa: ANN001, PLR0913
-    """Walk the silhouette: is there background behind it, and an image edge along it?"""
-    h, w = depth_image.shape
-    reach = max(2.0, 0.05 * side)
-    for v in range(1, side - 1):
-        for u in range(1, side - 1):
-            if face[v, u] < 0:
-                continue
-            gx = (1.0 if face[v, u - 1] >= 0 else 0.0) - (1.0 if face[v, u + 1] >= 0 else 0.0)
-            gy = (1.0 if face[v - 1, u] >= 0 else 0.0) - (1.0 if face[v + 1, u] >= 0 else 0.0)
-            if gx == 0 and gy == 0:
-                continue
-            # A wider stencil gives a smoother outward direction than the four neighbours alone.
-            gx += 0.5 * (
-                (1.0 if face[v - 1, u - 1] >= 0 else 0.0)
-                - (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
-                + (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
-                - (1.0 if face[v + 1, u + 1] >= 0 else 0.0)
-            )
-            gy += 0.5 * (
-                (1.0 if face[v - 1, u - 1] >= 0 else 0.0)
-                - (1.0 if face[v + 1, u - 1] >= 0 else 0.0)
-                + (1.0 if face[v - 1, u + 1] >= 0 else 0.0)
-                - (1.0 if face[v + 1, u + 1] >= 0 else 0.0)
-            )
-            length = np.sqrt(gx * gx + gy * gy)
-            if length == 0:
-                continue
-            gx, gy = gx / length, gy / length
-            x = int(np.floor(crop[4] + crop[6] * u + 0.5))
-            y = int(np.floor(crop[5] + crop[6] * v + 0.5))
-            ox = int(np.floor(crop[4] + crop[6] * (u + gx * reach) + 0.5))
-            oy = int(np.floor(crop[5] + crop[6] * (v + gy * reach) + 0.5))
-            if x < 0 or y < 0 or x >= w or y >= h or ox < 0 or oy < 0 or ox >= w or oy >= h:
-                continue
-            z = depth[v, u]
-            zi, zo = depth_image[y, x], depth_image[oy, ox]
-            if (zi > 0 and zi < z - tau) or (zo > 0 and zo < z - tau):
-                continue  # occluded here: says nothing
-            row[N_CONTOUR] += 1
-            if zo <= 0 or zo > z + gap:
-                row[N_BACKGROUND] += 1
-            # An oriented edge: intensity step across the contour, best of five positions around it.
-            best = 0.0
-            for k in range(-2, 3):
-                s = 1.5
-                ax = int(np.floor(crop[4] + crop[6] * u + gx * (k - s) + 0.5))
-                ay = int(np.floor(crop[5] + crop[6] * v + gy * (k - s) + 0.5))
-                bx = int(np.floor(crop[4] + crop[6] * u + gx * (k + s) + 0.5))
-                by = int(np.floor(crop[5] + crop[6] * v + gy * (k + s) + 0.5))
-                if ax < 0 or ay < 0 or bx < 0 or by < 0 or ax >= w or bx >= w or ay >= h or by >= h:
-                    continue
-                # Steps along the contour cost: the edge must be across it, not a corner of texture beside it.
-                across = abs(np.float64(grey[by, bx]) - np.float64(grey[ay, ax]))
-                best = max(best, across)
-            if best > 18.0:
-                row[N_EDGE] += 1
 
 
 _NO_MASK = np.zeros((0, 0), np.bool_)
@@ -374,26 +303,45 @@ def scores(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return (table[:, SUM_SCORE] - 0.4 * table[:, N_BEHIND]) / np.maximum(denominator, 1.0)
 
 
-def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
-    """One row of the table as named numbers."""
+def precision(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How exactly depth and normals of the inliers fit (N,), in [0, 1]; tells poses of one object in one frame apart.
 
-    def share(a: float, b: float) -> float:
-        return float(a / b) if b > 0 else float("nan")
+    Between frames the noise decides it. A pose with few inliers is given the benefit of the doubt.
+    """
+    few = 0.05 * table[:, N_MODEL]
+    return (table[:, SUM_SCORE] + 0.9 * few) / np.maximum(table[:, N_INLIER] + few, 1e-9)
+
+
+def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
+    """One row of the table as named numbers; for a transposed table (COLUMNS, N) each number is an array (N,)."""
+
+    single = row.ndim == 1
+    if single:  # plain numbers: a pose is judged in every frame, and arrays of one number cost ten times as much
+        row = row.tolist()
+
+    def share(a: NDArray[np.float64] | float, b: NDArray[np.float64] | float) -> NDArray[np.float64] | float:
+        if single:
+            return a / b if b > 0 else float("nan")
+        return np.where(b > 0, a / np.maximum(b, 1e-12), np.nan)
 
     inside = row[N_INSIDE]
-    return Evidence(
-        inside=share(inside, row[N_MODEL]),
-        inlier=share(row[N_INLIER], inside),
-        occluded=share(row[N_OCCLUDED], inside),
-        behind=share(row[N_BEHIND], inside),
-        missing=share(row[N_MISSING], inside),
-        residual=float(row[RESIDUAL]),
-        normal=share(row[SUM_NORMAL], row[N_NORMAL]),
-        contour=share(row[N_BACKGROUND], row[N_CONTOUR]),
-        edge=share(row[N_EDGE], row[N_CONTOUR]),
-        seam=float(row[N_SMOOTH] / np.sqrt(max(row[N_MODEL], 1.0))),
-        color=float(row[ZNCC]),
-        contrast=float(row[CONTRAST]),
-        hue=float(row[HUE]),
-        innovation=innovation,
-    )
+    values = {
+        "inside": share(inside, row[N_MODEL]),
+        "inlier": share(row[N_INLIER], inside),
+        "occluded": share(row[N_OCCLUDED], inside),
+        "behind": share(row[N_BEHIND], inside),
+        "missing": share(row[N_MISSING], inside),
+        "residual": row[RESIDUAL],
+        "fit": share(row[SUM_SCORE], row[N_INLIER]),
+        "normal": share(row[SUM_NORMAL], row[N_NORMAL]),
+        "contour": share(row[N_BACKGROUND], row[N_CONTOUR] - row[N_SILENT]),
+        "edge": share(row[N_EDGE], row[N_CONTOUR]),
+        "seam": row[N_SMOOTH] / np.sqrt(np.maximum(row[N_MODEL], 1.0)),
+        "color": row[ZNCC],
+        "picture": row[PICTURE],
+        "contrast": row[CONTRAST],
+        "hue": row[HUE],
+    }
+    if single:
+        values = {name: float(value) for name, value in values.items()}
+    return Evidence(**values, innovation=innovation)

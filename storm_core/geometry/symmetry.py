@@ -90,6 +90,17 @@ def turned_to(cam_from_objs: ArrayLike, references: ArrayLike, axis: NDArray[np.
     return poses @ _about(so3_exp(angle[:, None] * axis), point)
 
 
+def canonical(cam_from_objs: ArrayLike, symmetries: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """Of each set of poses that look the same as one of (N, 4, 4), the one turned least from `reference` (4, 4).
+
+    Equal-looking poses become equal (up to the step of a continuous axis), so that suppression sees that they are.
+    """
+    poses, group = np.asarray(cam_from_objs, float), np.asarray(symmetries, float)
+    turned = poses[:, None] @ group
+    trace = np.einsum("nsij,ij->ns", turned[:, :, :3, :3], np.asarray(reference, float)[:3, :3])
+    return turned[np.arange(len(poses)), trace.argmax(1)]
+
+
 def shape_symmetries(model: ObjectModel, *, tolerance: float = 0.018) -> NDArray[np.float64]:
     """Turns that leave the shape nearly unchanged, colour ignored: (S, 4, 4) obj -> obj, identity first.
 

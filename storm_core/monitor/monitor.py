@@ -25,7 +25,7 @@ FORGET = 0.5
 """Share of the previous frames' log-odds that is kept."""
 
 DOUBTS = {
-    Reason.DEPTH_DISAGREES: ("explained", "behind", "residual", "normal", "seam", "support"),
+    Reason.DEPTH_DISAGREES: ("explained", "behind", "fit", "seam", "support"),
     Reason.CONTOUR_DISAGREES: ("contour", "edge"),
     Reason.COLOR_DISAGREES: ("hue", "color"),
     Reason.OCCLUDED: ("occluded",),

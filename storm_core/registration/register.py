@@ -6,17 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import OnboardingConfig, RegistrationConfig
-from storm_core.evidence.compare import compare, scores, to_evidence
+from storm_core.evidence.compare import TELLING_CONTRAST, compare, scores, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
-from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
+from storm_core.geometry.symmetry import canonical
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
+from storm_core.registration.decoys import doubt
 from storm_core.registration.hypotheses import poses_from_mask
-from storm_core.registration.twins import resolve_twins
+from storm_core.registration.judge import Judge
+from storm_core.registration.polish import polish
+from storm_core.registration.twins import resolve_twins, turned
+from storm_core.som.blind import blind_candidates
+from storm_core.som.scan import scan, scan_image
 from storm_core.tracking.single_frame import single_frame_covariance
 from storm_core.types import Evidence, Frame, Localization, Reason, Registration, RegistrationFailure
+
+CONVINCING = 2.0
+"""Log-odds from which a pose is not polished any more."""
+
+MEASURED = 0.6
+"""Share of a mask with depth below which its colours are searched as well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,24 +39,56 @@ class Candidate:
     evidence: Evidence
 
 
+def distinct(cam_from_objs: NDArray[np.float64], model: ObjectModel, keep: int, distance: float,
+             angle_deg: float) -> NDArray[np.float64]:
+    """At most `keep` of the poses (N, 4, 4), best first, that look different.
+
+    Args:
+      distance: [diameters], angle_deg: two poses closer in both are one; so are poses that a declared symmetry maps
+        onto each other.
+    """
+    poses = canonical(cam_from_objs, model.symmetries, cam_from_objs[0])
+    return poses[suppress(poses, model.center, model.diameter, keep, distance=distance, angle_deg=angle_deg)]
+
+
 def best_candidate(
-    features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], config: RegistrationConfig
+    features: FrameFeatures,
+    onboarded: Onboarded,
+    poses: NDArray[np.float64],
+    config: RegistrationConfig,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Candidate | None:
-    """Coarse-to-fine: refine all, keep the best distinct ones, refine finer, let colour settle twins, verify."""
+    """Coarse-to-fine: refine all, keep the best distinct ones, refine finer, let colour settle twins, verify.
+
+    ICP sees depth only, so every pose also competes as it was; where even the best is not convincing, the picture has
+    its say too. mask: (H, W) where somebody says that the object is.
+    """
     model = onboarded.model
     if len(poses) == 0:
         return None
-    poses, _, _ = refine(features, model, poses, side=40, iterations=config.iterations, gate=(0.25, 0.08))
-    odds = VERIFIER.table_log_odds(compare(features, model, poses, side=40))
-    poses = poses[np.argsort(-odds, kind="stable")]
-    poses = poses[suppress(poses, model.center, model.diameter, 6, distance=0.08, angle_deg=12.0)]
-    poses, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
-    twins = resolve_twins(features, model, poses, onboarded.shape_symmetries)[:6]
-    twins, _, _ = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
-    table = compare(features, model, twins, side=96)
-    best = int(VERIFIER.table_log_odds(table).argmax())
-    evidence = to_evidence(table[best])
-    return Candidate(twins[best], VERIFIER.probability(evidence), evidence)
+
+    judge = Judge(features, model, mask)
+    refined, _, _ = refine(features, model, poses, side=40, iterations=config.iterations, gate=(0.25, 0.08))
+    poses, _ = judge.ordered(np.concatenate([refined, poses]), 40)
+    poses = distinct(poses, model, 6, 0.08, 12.0)
+    refined, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
+    twins = resolve_twins(features, model, np.concatenate([refined, poses]), onboarded.shape_symmetries)
+    twins = distinct(twins, model, 8, 0.02, 3.0)
+    refined, _, _ = refine(features, model, twins, side=96, iterations=5, gate=(0.05, 0.025))
+    twins, odds = judge.ordered(np.concatenate([refined, twins]), 96)
+    if odds[0] < CONVINCING:
+        some = distinct(twins, model, 4, 0.03, 4.0)
+        if model.colors is not None:
+            some = distinct(judge.ordered(turned(model, some), 72)[0], model, 4, 0.03, 10.0)
+        some, _ = polish(judge, some, side=72, rounds=6, samples=36, shift=0.04, turn_deg=5.0)
+        twins, odds = judge.ordered(np.concatenate([twins, some]), 96)
+    pose = twins[0]
+    evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
+    # What no colour can tell apart is no decoy, although nobody has declared it.
+    alike = evidence.contrast != evidence.contrast or evidence.contrast < 0.3 * TELLING_CONTRAST
+    certain = odds[0] + doubt(judge, pose, onboarded.shape_symmetries if alike else np.eye(4)[None])
+    probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
+    return Candidate(pose, probability, evidence)
 
 
 class GeometricRegistrar:
@@ -62,9 +105,11 @@ class GeometricRegistrar:
         name, stamp = localization.object_name, localization.stamp_ns
         onboarded = self._onboarded[name]
         features = frame_features(frame)
-        poses = localization.cam_from_objs
+        poses, mask = localization.cam_from_objs, None
         if len(poses) == 0:
-            poses = self._from_mask(features, onboarded.model, localization.mask)
+            # Without hypotheses the mask is all that is known: somebody has drawn it, or another program.
+            mask = localization.mask
+            poses = self._from_mask(features, onboarded, mask)
             if len(poses) == 0:
                 return RegistrationFailure(
                     object_name=name,
@@ -72,7 +117,7 @@ class GeometricRegistrar:
                     reason=Reason.MASK_WITHOUT_DEPTH,
                     detail="fewer than 20 px of the mask have depth",
                 )
-        best = best_candidate(features, onboarded, poses, self._config)
+        best = best_candidate(features, onboarded, poses, self._config, mask)
         if best is None or best.probability < self._config.accept:
             return RegistrationFailure(
                 object_name=name,
@@ -91,9 +136,21 @@ class GeometricRegistrar:
             evidence=best.evidence,
         )
 
-    def _from_mask(self, features: FrameFeatures, model: ObjectModel, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        poses = poses_from_mask(features.frame, model, mask, self._rotations)
-        if len(poses) <= self._config.keep:
-            return poses
-        score = scores(compare(features, model, poses, side=40, tau=0.12 * model.diameter, mask=mask, contour=False))
-        return poses[np.argsort(-score, kind="stable")[: self._config.keep]]
+    def _from_mask(
+        self, features: FrameFeatures, onboarded: Onboarded, mask: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        model, frame = onboarded.model, features.frame
+        poses = poses_from_mask(frame, model, mask, self._rotations)
+        if len(poses) > self._config.keep:
+            table = compare(features, model, poses, side=40, tau=0.12 * model.diameter, mask=mask, contour=False)
+            poses = poses[np.argsort(-scores(table), kind="stable")[: self._config.keep]]
+        if (frame.depth[mask] > 0).mean() < MEASURED:
+            judge = Judge(features, model, mask)
+            image = scan_image(features, 0.1, 10.0, 4, mask)
+            placed, _ = scan(image, onboarded.templates, model.diameter, model.center)
+            if len(placed):
+                placed = placed[suppress(placed, model.center, model.diameter, 10 * self._config.keep, distance=0.12)]
+                placed, _ = judge.ordered(placed, 32)
+            hidden = blind_candidates(judge, onboarded, image, mask)
+            poses = np.concatenate([poses, placed[: self._config.keep], hidden])
+        return poses

@@ -12,6 +12,8 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
+from storm_core.registration.judge import Judge
+from storm_core.som.blind import blind_candidates
 from storm_core.som.scan import scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
@@ -20,6 +22,9 @@ PLACED = 900
 
 CONVINCING = 0.6
 """Probability above which a cheap search near the last pose ends the search."""
+
+FLAT = 0.015
+"""Thickness [m] up to which an object that lies on a table is part of the table's plane."""
 
 HYPOTHESES = 8
 """Poses handed to registration."""
@@ -45,6 +50,10 @@ class GeometricLocalizer:
             if isinstance(found, Localization) or tried % self._config.full_search_every:
                 return found
         poses = self.candidates(features, onboarded, hint)
+        found = self._answer(features, onboarded, poses, CONVINCING) if len(poses) else None
+        if isinstance(found, Localization):
+            return found
+        poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
         if len(poses) == 0:
             return NotFound(
                 object_name=object_name,
@@ -60,7 +69,7 @@ class GeometricLocalizer:
         """The verifier's choice among candidates; NotFound below the probability `least`."""
         frame, object_name = features.frame, onboarded.model.name
         table = compare(features, onboarded.model, poses, side=64)
-        odds = VERIFIER.table_log_odds(table)
+        odds = VERIFIER.ranking(table)
         order = np.argsort(-odds, kind="stable")
         best = poses[order[0]]
         probability = VERIFIER.probability(to_evidence(table[order[0]]))
@@ -107,13 +116,15 @@ class GeometricLocalizer:
     ) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first. subset: templates to try (None = all)."""
         model = onboarded.model
-        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, _region(features.frame, hint))
+        flat = model.size.min() < FLAT
+        region = _region(features.frame, hint)
+        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region, on_plane=flat)
         poses, _ = scan(image, onboarded.templates, model.diameter, model.center, subset=subset)
         poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
             return poses
         # The scan's sparse points rank well within one place, badly between places: rank anew by all pixels.
-        odds = VERIFIER.table_log_odds(compare(features, model, poses, side=32, tau=0.1 * model.diameter))
+        odds = VERIFIER.ranking(compare(features, model, poses, side=32, tau=0.1 * model.diameter))
         poses = poses[np.argsort(-odds, kind="stable")]
         poses = poses[
             suppress(
@@ -127,12 +138,18 @@ class GeometricLocalizer:
             )
         ]
         poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
-        odds = VERIFIER.table_log_odds(compare(features, model, poses, side=40))
+        odds = VERIFIER.ranking(compare(features, model, poses, side=40))
         poses = poses[np.argsort(-odds, kind="stable")]
         poses = poses[
             suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1, angle_deg=15.0)
         ]
         return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]
+
+    def hidden_candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
+        """Distinct candidate poses (K, 4, 4) where depth is missing, best first."""
+        region = _region(features.frame, hint)
+        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region)
+        return blind_candidates(Judge(features, onboarded.model), onboarded, image, region)[:HYPOTHESES]
 
     def _from_mask(self, frame: Frame, name: str, mask: NDArray[np.bool_]) -> Localization | NotFound:
         if not mask.any():

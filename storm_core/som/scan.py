@@ -22,6 +22,9 @@ FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}
 MAX_SEEDS = 1200
 """Seeds beyond this are thinned at random: cluttered pictures must not cost more time than a robot has."""
 
+BLIND_CHROMA = 0.25
+"""Chroma difference between a seed without depth and an anchor that is still tried."""
+
 OCCLUDED_VALUE = 0.4
 MISSING_VALUE = 0.45
 BEHIND_VALUE = -0.3
@@ -33,7 +36,7 @@ class ScanImage:
 
     Attributes:
       depth: (h, w) float32 [m]. normal: (h, w, 3). chroma: (h, w, 2). camera: (fx, fy, cx, cy) of the half image.
-      seeds: (S, 2) int32 (u, v) seed pixels.
+      seeds: (S, 2) int32 (u, v) seed pixels. distances: (S,) z of the surface there, measured or supposed [m].
     """
 
     depth: NDArray[np.float32]
@@ -41,29 +44,44 @@ class ScanImage:
     chroma: NDArray[np.float32]
     camera: NDArray[np.float64]
     seeds: NDArray[np.int32]
+    distances: NDArray[np.float64]
 
 
 def scan_image(
-    features: FrameFeatures, min_depth: float, max_depth: float, stride: int, region: NDArray[np.bool_] | None = None
+    features: FrameFeatures,
+    min_depth: float,
+    max_depth: float,
+    stride: int,
+    region: NDArray[np.bool_] | None = None,
+    *,
+    on_plane: bool = False,
 ) -> ScanImage:
-    """Subsample the frame by 2 and choose seeds off the dominant plane (and inside `region`, (H, W), if given)."""
+    """Subsample the frame by 2 and choose seeds off the dominant plane, or `on_plane` too; in `region` (H, W) if given.
+    """
     frame = features.frame
     depth = np.ascontiguousarray(frame.depth[::2, ::2])
     smooth = cv2.blur(frame.rgb, (5, 5))[::2, ::2]
     c = frame.camera
     camera = np.array([c.fx / 2, c.fy / 2, c.cx / 2, c.cy / 2])
     candidate = (depth > min_depth) & (depth < max_depth) & (features.normal[..., 2] < 0)
-    off_plane = candidate & ~dominant_plane(depth, features.normal, camera, candidate)
+    free = on_plane or region is not None
+    off_plane = candidate if free else candidate & ~dominant_plane(depth, features.normal, camera, candidate)
     grid = np.zeros_like(candidate)
     grid[stride // 2 :: stride, stride // 2 :: stride] = True
     use = off_plane & grid
     if region is not None:
-        use = candidate & grid & region[::2, ::2]
-    v, u = np.nonzero(use)
-    if len(v) > MAX_SEEDS:
-        pick = np.sort(np.random.default_rng(0).choice(len(v), MAX_SEEDS, replace=False))
-        v, u = v[pick], u[pick]
-    return ScanImage(depth, features.normal, chroma_of(smooth), camera, np.stack([u, v], -1).astype(np.int32))
+        use &= region[::2, ::2]
+    v, u = thinned(*np.nonzero(use), MAX_SEEDS)
+    seeds = np.stack([u, v], -1).astype(np.int32)
+    return ScanImage(depth, features.normal, chroma_of(smooth), camera, seeds, depth[v, u].astype(float))
+
+
+def thinned(v: NDArray[np.int64], u: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """At most so many of the pixels, drawn at random."""
+    if len(v) <= most:
+        return v, u
+    pick = np.sort(np.random.default_rng(0).choice(len(v), most, replace=False))
+    return v[pick], u[pick]
 
 
 def dominant_plane(
@@ -111,9 +129,12 @@ def _aligning(a, b, out):  # noqa: ANN001
 
 @njit(cache=True, fastmath=FAST)
 def _evaluate(
-    t, anchor, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least
+    t, anchor, seed, turn, points, normals, chroma, outside, depth, normal, chroma_image, cam, tau, gap, least, blind
 ):  # noqa: ANN001, PLR0913
-    """Score of template t, turned by `turn` about its anchor lying at `seed`; -1 when given up early."""
+    """Score of template t, turned by `turn` about its anchor lying at `seed`; -1 when given up early.
+
+    blind: where depth is missing, colour votes.
+    """
     h, w = depth.shape
     total = 0.0
     n_points, n_out = points.shape[1], outside.shape[1]
@@ -132,7 +153,11 @@ def _evaluate(
             continue
         zo = depth[v, u]
         if zo <= 0:
-            total += MISSING_VALUE
+            if blind and not np.isnan(chroma[t, i, 0]):
+                da, db = chroma_image[v, u, 0] - chroma[t, i, 0], chroma_image[v, u, 1] - chroma[t, i, 1]
+                total += 0.8 - 1.2 * min(np.sqrt(da * da + db * db) / 0.4, 1.0)
+            else:
+                total += MISSING_VALUE
             continue
         e = zo - z
         if e < -tau:
@@ -186,6 +211,8 @@ def _evaluate(
 @njit(cache=True, parallel=True, nogil=True, fastmath=FAST)
 def _scan(
     seeds,
+    distances,
+    blind,
     points,
     normals,
     chroma,
@@ -200,23 +227,28 @@ def _scan(
     least,  # noqa: ANN001, PLR0913
     keep,
 ):
-    """Best `keep` (score, template, anchor) per seed: (S, keep, 3)."""
+    """Best `keep` (score, template, anchor) per seed: (S, keep, 3). blind: no seed has depth, so colour must agree."""
     n = seeds.shape[0]
     best = np.zeros((n, keep, 3))
     best[:, :, 0] = -1
     for s in prange(n):
         u, v = seeds[s, 0], seeds[s, 1]
-        z = np.float64(depth[v, u])
+        z = distances[s]
         seed = np.empty(3)
         seed[0], seed[1], seed[2] = (u - cam[2]) / cam[0] * z, (v - cam[3]) / cam[1] * z, z
         facing = normal[v, u].astype(np.float64)
-        turn = np.empty((3, 3))
+        turn = np.eye(3)
         for t in range(points.shape[0]):
             for a in range(anchors.shape[1]):
                 i = anchors[t, a]
-                if facing[0] * normals[t, i, 0] + facing[1] * normals[t, i, 1] + facing[2] * normals[t, i, 2] < 0.87:
+                if blind:
+                    da, db = chroma_image[v, u, 0] - chroma[t, i, 0], chroma_image[v, u, 1] - chroma[t, i, 1]
+                    if da * da + db * db > BLIND_CHROMA * BLIND_CHROMA:
+                        continue
+                elif facing[0] * normals[t, i, 0] + facing[1] * normals[t, i, 1] + facing[2] * normals[t, i, 2] < 0.87:
                     continue
-                _aligning(normals[t, i], facing, turn)
+                else:
+                    _aligning(normals[t, i], facing, turn)
                 score = _evaluate(
                     t,
                     i,
@@ -233,6 +265,7 @@ def _scan(
                     tau,
                     gap,
                     max(least, best[s, keep - 1, 0]),
+                    blind,
                 )
                 if score > best[s, keep - 1, 0]:
                     j = keep - 1
@@ -259,17 +292,21 @@ def scan(
     least: float = 0.35,
     keep_per_seed: int = 3,
     subset: NDArray[np.int64] | None = None,
+    blind: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Candidate poses (K, 4, 4) and scores (K,), best first, before non-maximum suppression.
 
     Args:
       least: scores below are dropped. subset: template indices to use (None = all).
+      blind: the seeds have no depth (see `som/blind.py`): templates keep their rotation, colour must agree.
     """
     pick = slice(None) if subset is None else subset
     t = templates
     points, normals = t.points[pick], t.normals[pick]
     best = _scan(
         image.seeds,
+        image.distances,
+        blind,
         points,
         normals,
         t.chroma[pick],
@@ -287,14 +324,15 @@ def scan(
     seed = np.repeat(np.arange(len(image.seeds)), keep_per_seed)
     best = best.reshape(-1, 3)
     order = np.argsort(-best[:, 0], kind="stable")[: int((best[:, 0] > 0).sum())]
-    best, seed = best[order], image.seeds[seed[order]]
+    best, chosen = best[order], seed[order]
     template, anchor = best[:, 1].astype(int), best[:, 2].astype(int)
-    turn = _aligning_rotations(
-        normals[template, anchor].astype(float), image.normal[seed[:, 1], seed[:, 0]].astype(float)
+    u, v = image.seeds[chosen].T
+    turn = np.broadcast_to(np.eye(3), (len(best), 3, 3)) if blind else _aligning_rotations(
+        normals[template, anchor].astype(float), image.normal[v, u].astype(float)
     )
     rotations = turn @ t.rotations[pick][template]
-    z = image.depth[seed[:, 1], seed[:, 0]].astype(float)
+    z = image.distances[chosen]
     c = image.camera
-    xyz = np.stack([(seed[:, 0] - c[2]) / c[0] * z, (seed[:, 1] - c[3]) / c[1] * z, z], -1)
+    xyz = np.stack([(u - c[2]) / c[0] * z, (v - c[3]) / c[1] * z, z], -1)
     origin = xyz - (turn @ points[template, anchor].astype(float)[..., None])[..., 0] - rotations @ center
     return from_rotation_translation(rotations, origin), best[:, 0]

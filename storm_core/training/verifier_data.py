@@ -17,11 +17,14 @@ from storm_core.geometry.pose import so3_exp, transform
 from storm_core.onboarding.onboard import onboard
 from storm_core.registration.register import best_candidate
 from storm_core.simulation import textures
-from storm_core.simulation.objects import CATALOG, make_object
+from storm_core.simulation.objects import CATALOG, make_object, printed_box
 from storm_core.simulation.scene import Body, Plane, Scene, SceneRenderer, look_at, stand
 from storm_core.simulation.sensor import DepthSensor
 from storm_core.som.detect import GeometricLocalizer
 from storm_core.types import Evidence, Frame, Hint
+
+OCCLUDED_SHARE = 0.5
+"""Share of the scenes in which something near the camera hides a part of one object, and its shadow some depth."""
 
 VARIANTS = 24
 """Textures per catalog entry; training and validation scenes draw from disjoint ones."""
@@ -42,12 +45,32 @@ class Row:
     evidence: Evidence
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """Poses of one model in one frame, the search's answer first, and how wrong they are (see `Row.error`)."""
+
+    frame: Frame
+    model: ObjectModel
+    cam_from_objs: NDArray[np.float64]
+    errors: tuple[float, ...]
+
+
 def rows_of_scene(seed: int, validation: bool) -> Iterator[Row]:
+    """The evidence of every judged pose of one scene."""
+    for judged in judged_of_scene(seed, validation):
+        table = compare(frame_features(judged.frame), judged.model, judged.cam_from_objs, side=96)
+        for k, (numbers, error) in enumerate(zip(table, judged.errors, strict=True)):
+            yield Row(seed, k == 0, error, to_evidence(numbers))
+
+
+def judged_of_scene(seed: int, validation: bool) -> Iterator[Judged]:
     """Build one scene, search it for two objects that are there and three that are not."""
     rng = np.random.default_rng([seed, int(validation)])
     frame, models, cam_from_objs, visible = _scene(seed, rng, validation)
-    order = [i for i in np.argsort(visible)[::-1] if visible[i] > 1500][:4]
-    queries = [(models[i], cam_from_objs[i]) for i in rng.permutation(order)[:2]]
+    order = [i for i in np.argsort(visible)[::-1] if visible[i] > 1200][:4]
+    # The object that something hides comes first in the scene, and is always asked for.
+    asked = [i for i in order if i == 0] + [i for i in rng.permutation(order) if i != 0]
+    queries = [(models[i], cam_from_objs[i]) for i in asked[:2]]
     queries += [(_object(rng, validation), None) for _ in range(3)]
     features = frame_features(frame)
     localizer = GeometricLocalizer({}, SomConfig(), OnboardingConfig())
@@ -55,15 +78,14 @@ def rows_of_scene(seed: int, validation: bool) -> Iterator[Row]:
         model = _as_scanned(exact, rng)
         onboarded = onboard(model, OnboardingConfig(rotations=400, cache="/dev/null"))
         candidates = localizer.candidates(features, onboarded, Hint())
-        best = best_candidate(features, onboarded, candidates, RegistrationConfig())
+        hidden = localizer.hidden_candidates(features, onboarded, Hint())
+        best = best_candidate(features, onboarded, np.concatenate([candidates, hidden]), RegistrationConfig())
         if best is None:
             continue
-        poses = [best.cam_from_obj, *candidates[:4]]
+        poses = [best.cam_from_obj, *candidates[:4], *hidden[:2]]
         if truth is not None:
             poses += [truth, _nudged(truth, model.diameter, rng)]
-        table = compare(features, model, np.array(poses), side=96)
-        for k, (pose, numbers) in enumerate(zip(poses, table, strict=True)):
-            yield Row(seed, k == 0, _error(model, pose, truth), to_evidence(numbers))
+        yield Judged(frame, model, np.array(poses), tuple(_error(model, pose, truth) for pose in poses))
 
 
 def _object(rng: np.random.Generator, validation: bool) -> ObjectModel:
@@ -146,17 +168,36 @@ def _scene(
     eye = distance * np.array(
         [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
     )
-    view = SceneRenderer(scene, camera).view(
-        look_at(eye, np.array([*rng.normal(0, 0.03, 2), 0.03]), rng.normal(0, 0.15)),
-        np.array([b.world_from_obj for b in bodies]),
-    )
+    world_from_cam = look_at(eye, np.array([*rng.normal(0, 0.03, 2), 0.03]), rng.normal(0, 0.15))
+    if rng.random() < OCCLUDED_SHARE:
+        bodies.append(_occluder(world_from_cam, bodies[0], rng))
+        scene = dataclasses.replace(scene, bodies=tuple(bodies))
+    view = SceneRenderer(scene, camera).view(world_from_cam, np.array([b.world_from_obj for b in bodies]))
     sensor = DepthSensor(
-        noise=rng.uniform(0.05, 0.2), edge_loss=rng.uniform(0.2, 0.6), speckle=rng.uniform(0.001, 0.006)
+        baseline=rng.uniform(0.02, 0.08),
+        noise=rng.uniform(0.05, 0.2),
+        edge_loss=rng.uniform(0.2, 0.6),
+        speckle=rng.uniform(0.001, 0.006),
     )
     frame = Frame(
         rgb=_photo(view.light, rng), depth=sensor.measure(view.depth, camera, rng), camera=camera, stamp_ns=seed
     )
-    return frame, models, view.cam_from_bodies, [int((view.body == i).sum()) for i in range(len(models))]
+    return frame, models, view.cam_from_bodies[: len(models)], [int((view.body == i).sum()) for i in range(len(models))]
+
+
+def _occluder(world_from_cam: NDArray[np.float64], target: Body, rng: np.random.Generator) -> Body:
+    """A printed sheet between camera and target that ends anywhere across it, from any side."""
+    size = (rng.uniform(0.16, 0.3), rng.uniform(0.2, 0.4), 0.005)
+    model = printed_box("sheet", size, rng, tuple(rng.uniform(0.3, 0.9, 3)), tuple(rng.uniform(0.1, 0.9, 3)), 0.005)
+    center = target.world_from_obj[:3, :3] @ target.model.center + target.world_from_obj[:3, 3]
+    nearness = rng.uniform(0.45, 0.85)
+    angle = rng.choice([0.0, np.pi, rng.uniform(0, 2 * np.pi)])
+    across = world_from_cam[:3, :3] @ [np.cos(angle), np.sin(angle), 0.0]
+    edge = rng.uniform(-0.45, 0.35) * target.model.diameter * nearness
+    pose = np.eye(4)
+    pose[:3, :3] = world_from_cam[:3, :3] @ so3_exp([0, 0, angle]) @ so3_exp(rng.normal(0, 0.1, 3))
+    pose[:3, 3] = world_from_cam[:3, 3] + nearness * (center - world_from_cam[:3, 3]) + (edge + size[0] / 2) * across
+    return Body(model=model, world_from_obj=pose, gloss=0.05)
 
 
 def _photo(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:

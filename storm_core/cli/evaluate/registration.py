@@ -18,7 +18,7 @@ from storm_core.cli.limits import within_limits
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = kinds.add_parser("registration", help="register every target of a BOP dataset once", description=(
         "Register every target of a BOP dataset once, each image on its own. A target without a pose, for whatever "
-        "reason, counts as a failure. One instance per object is searched; with --masks gt all of them are given."))
+        "reason, counts as a failure. As many instances of an object are searched as the targets list."))
     add_run_options(parser)
     parser.add_argument("--masks", choices=("som", "gt"), default="som",
                         help="som: STORM searches the object; gt: the dataset's visible mask says where each instance "

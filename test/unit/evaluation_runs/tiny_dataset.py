@@ -16,7 +16,7 @@ CAMERA = PinholeCamera(320, 240, 300.0, 300.0, 159.5, 119.5)
 BOX, BRACKET = textured_box("1"), bracket("2")
 MODELS = {1: BOX, 2: BRACKET}
 POSES = {1: pose((0.4, 0.3, 0.1), (-0.06, 0.02, 0.55)), 2: pose((-0.5, 0.4, 0.3), (0.09, 0.0, 0.55))}
-FAST = ["--set", "onboarding.rotations=60", "--set", "score_model.enable=false"]
+FAST = ["--set", "onboarding.rotations=160", "--set", "score_model.enable=false"]
 
 
 def write_dataset(root: Path, scenes: int = 2, images: int = 2) -> Path:

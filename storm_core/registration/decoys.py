@@ -1,0 +1,56 @@
+"""Poses that a right pose must beat: the same pose shifted, turned and mirrored.
+
+A lone hypothesis would win by default. A pose on a surface that goes on, or of an object that is not there, looks about
+as good when it is moved; a right one does not.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import so3_exp
+from storm_core.registration.judge import Judge
+from storm_core.registration.polish import perturbed
+from storm_core.registration.twins import declared_distance
+
+SHIFT, TURN = 0.2, 0.6
+"""Size of the disturbed poses' error: diameters, radians."""
+
+MARGIN = 1.5
+"""By how much [log-odds] a pose should rank above its best decoy; what is lacking counts against it."""
+
+DIFFERENT = 0.12
+"""MSSD [diameters] below which a decoy looks like the pose by symmetry."""
+
+
+def decoys(model: ObjectModel, cam_from_obj: NDArray[np.float64],
+           twins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poses (N, 4, 4) that differ from `cam_from_obj` (4, 4) by more than any of its symmetries.
+
+    Args:
+      twins: (S, 4, 4) obj -> obj turns that look the same although nothing declares it (identity included).
+    """
+    steps = np.concatenate([np.eye(6), -np.eye(6)]) * ([SHIFT * model.diameter] * 3 + [TURN] * 3)
+    moved = perturbed(np.repeat(cam_from_obj[None], len(steps), 0), model.center, steps)
+    pivot = cam_from_obj[:3, :3] @ model.center + cam_from_obj[:3, 3]
+    others = []
+    for axis in range(3):
+        half_turn = so3_exp(np.pi * np.eye(3)[axis])
+        mirrored = np.diag([1.0, 1.0, -1.0]) @ cam_from_obj[:3, :3] @ np.diag(1.0 - 2.0 * np.eye(3)[axis])
+        for rotation in (cam_from_obj[:3, :3] @ half_turn, mirrored):
+            pose = np.eye(4)
+            pose[:3, :3] = rotation
+            pose[:3, 3] = pivot - rotation @ model.center
+            others.append(pose)
+    poses = np.concatenate([moved, others])
+    same = [min(declared_distance(model, cam_from_obj @ twin, pose) for twin in twins) for pose in poses]
+    return poses[np.array(same) > DIFFERENT * model.diameter]
+
+
+def doubt(judge: Judge, cam_from_obj: NDArray[np.float64], twins: NDArray[np.float64]) -> float:
+    """Log-odds (at most 0) to add for a pose that does not stand out from its decoys."""
+    others = decoys(judge.model, cam_from_obj, twins)
+    if len(others) == 0:
+        return 0.0
+    rank, _ = judge.judge(np.concatenate([cam_from_obj[None], others]), side=64)
+    return min(0.0, float(rank[0] - rank[1:].max()) - MARGIN)
