@@ -71,13 +71,12 @@ def perform(job: Job) -> Outcome:
 
 def _searched(frame: Frame, key: Key, query: Query, stages: Finders) -> list[dict[str, Any]]:
     """Search `query.count` instances one after the other; those found are out of the way of the next."""
-    records = []
-    for _ in range(query.count):
+    result = attempt(frame, key, query.name, stages.localizer, stages.registrar)
+    records = [_record(result)]
+    while len(records) < query.count and result.cam_from_obj is not None:
+        frame = without(frame, modal_mask(frame, stages.models[query.name], result.cam_from_obj))
         result = attempt(frame, key, query.name, stages.localizer, stages.registrar)
         records.append(_record(result))
-        if result.cam_from_obj is None:
-            break
-        frame = without(frame, modal_mask(frame, stages.models[query.name], result.cam_from_obj))
     return records
 
 
