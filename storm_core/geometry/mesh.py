@@ -6,10 +6,23 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.simplify import simplify
+from storm_core.geometry.simplify import simplify_colored
 
 COARSE_FACES = 2000
 """Faces of the coarse surface: at 128 px its depth is right to 0.1 % of the diameter, its contour to 0.2 px."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Triangles to be drawn.
+
+    Attributes:
+      vertices: (V, 3) float32 [m]. faces: (F, 3) int32. colors: (V, 3) uint8 RGB, None for an uncoloured mesh.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colors: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,7 +62,14 @@ class ObjectModel:
         return self.vertices.max(0).astype(float) - self.vertices.min(0)
 
     @cached_property
-    def coarse(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Vertices (V, 3) [m] and faces (F, 3) of the same surface with few faces, for small renders without colour."""
-        vertices, faces = simplify(self.vertices.astype(float), self.faces.astype(np.int64), COARSE_FACES)
-        return vertices.astype(np.float32), faces.astype(np.int32)
+    def coarse(self) -> Surface:
+        """The same surface with few faces, for small renders."""
+        colors = np.zeros((len(self.vertices), 0)) if self.colors is None else self.colors.astype(float)
+        vertices, faces, colors = simplify_colored(
+            self.vertices.astype(float), self.faces.astype(np.int64), colors, COARSE_FACES
+        )
+        return Surface(
+            vertices.astype(np.float32),
+            faces.astype(np.int32),
+            None if self.colors is None else np.round(colors).astype(np.uint8),
+        )

@@ -7,7 +7,7 @@ Heckbert's error quadrics, used per cluster as Lindstrom does) keeps corners and
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.surface import Faces, Vertices, area_vectors, compact, vertex_normals
+from storm_core.geometry.surface import Faces, Vertices, area_vectors, compact, compact_faces, vertex_normals
 
 _FLAT = 2e-2
 """Eigenvalues of a cluster's quadric below this share of the largest are noise: do not move along them."""
@@ -17,6 +17,25 @@ def simplify(vertices: Vertices, faces: Faces, max_faces: int) -> tuple[Vertices
     """At most `max_faces` faces: the finest grid that reaches the number; unchanged when there are already few."""
     if len(faces) <= max_faces:
         return vertices, faces
+    cluster, cell = _clustering(vertices, faces, max_faces)
+    return compact(_place(vertices, faces, cluster, cell), cluster[faces])
+
+
+def simplify_colored(vertices: Vertices, faces: Faces, colors: NDArray[np.float64],
+                     max_faces: int) -> tuple[Vertices, Faces, NDArray[np.float64]]:
+    """The same with vertex colours (V, C): a new vertex gets the mean of those it stands for."""
+    if len(faces) <= max_faces:
+        return vertices, faces, colors
+    cluster, cell = _clustering(vertices, faces, max_faces)
+    mean = np.zeros((cluster.max() + 1, colors.shape[1]))
+    np.add.at(mean, cluster, colors)
+    mean /= np.bincount(cluster)[:, None]
+    used, compacted = compact_faces(cluster[faces])
+    return _place(vertices, faces, cluster, cell)[used], compacted, mean[used]
+
+
+def _clustering(vertices: Vertices, faces: Faces, max_faces: int) -> tuple[Faces, float]:
+    """Cluster index of each vertex on the finest grid that leaves at most `max_faces` faces, and its cell size."""
     normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(area_vectors(vertices, faces), axis=1).sum()
     fine, coarse = 0.0, 1.2 * float(np.sqrt(2 * area / max_faces))
@@ -28,8 +47,7 @@ def simplify(vertices: Vertices, faces: Faces, max_faces: int) -> tuple[Vertices
             fine = middle
         else:
             coarse = middle
-    cluster = _clusters(vertices, normals, coarse)
-    return compact(_place(vertices, faces, cluster, coarse), cluster[faces])
+    return _clusters(vertices, normals, coarse), coarse
 
 
 def refine(vertices: Vertices, faces: Faces, max_edge: float) -> tuple[Vertices, Faces]:

@@ -57,12 +57,18 @@ def weld(vertices: Vertices, faces: Faces, tolerance: float) -> tuple[Vertices, 
 
 def compact(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces]:
     """Without collapsed and repeated faces and without unused vertices."""
+    used, faces = compact_faces(faces)
+    return vertices[used], faces
+
+
+def compact_faces(faces: Faces) -> tuple[Faces, Faces]:
+    """Indices of the vertices in use, and the faces, collapsed and repeated ones removed, in terms of those."""
     a, b, c = faces.T
     faces = faces[(a != b) & (b != c) & (c != a)]
     _, keep = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
     faces = faces[np.sort(keep)]
     used, inverse = np.unique(faces, return_inverse=True)
-    return vertices[used], inverse.reshape(-1, 3)
+    return used, inverse.reshape(-1, 3)
 
 
 def _half_edges(faces: Faces) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -9,6 +9,9 @@ from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation, so3_exp, transform
 
+FINALISTS, GLANCE = 40, 40
+"""Twins that are looked at closely, and the crop resolution [px] of the glance that chooses them."""
+
 
 def resolve_twins(
     features: FrameFeatures,
@@ -26,6 +29,9 @@ def resolve_twins(
     if len(shape_symmetries) < 2:
         return cam_from_objs
     twins = (cam_from_objs[:, None] @ shape_symmetries[None]).reshape(-1, 4, 4)
+    if len(twins) > FINALISTS:
+        rank = VERIFIER.ranking(compare(features, model, twins, side=GLANCE))
+        twins = twins[np.argsort(-rank, kind="stable")[:FINALISTS]]
     rank = VERIFIER.ranking(compare(features, model, twins, side=side))
     return twins[np.argsort(-rank, kind="stable")]
 

@@ -149,7 +149,8 @@ def align(
         view = rendered_view(model, start, frame.camera)
     scales, relative_gates = schedule(iterations, *gates)
     pose, view = align_kernel(
-        *model.coarse,
+        model.coarse.vertices,
+        model.coarse.faces,
         model.center,
         d,
         np.array(start, np.float64, order="C"),

@@ -257,7 +257,8 @@ def view_kernel(vertices, faces, center, diameter, pose, cam, width, height):
 def rendered_view(model: ObjectModel, cam_from_obj: NDArray[np.float64], camera: PinholeCamera) -> SparseView:
     """The view of `model` at a pose (4, 4)."""
     return view_kernel(
-        *model.coarse,
+        model.coarse.vertices,
+        model.coarse.faces,
         model.center,
         model.diameter,
         np.ascontiguousarray(cam_from_obj),
