@@ -66,6 +66,7 @@ class Reason(str, Enum):
     DEPTH_DISAGREES = "depth_disagrees"
     CONTOUR_DISAGREES = "contour_disagrees"
     COLOR_DISAGREES = "color_disagrees"
+    AMBIGUOUS = "ambiguous"
     MOTION_IMPLAUSIBLE = "motion_implausible"
     FROZEN_INPUT = "frozen_input"
     INPUT_TIMEOUT = "input_timeout"
@@ -159,6 +160,8 @@ class Evidence:
       contrast: standard deviation of the model's log colour over those px: how much `color` and `picture` can say.
       hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
+      margin: by how much [log-odds] the pose ranks above its best decoy: itself shifted, turned or mirrored
+        (registration only).
     """
 
     inside: float = float("nan")
@@ -177,6 +180,7 @@ class Evidence:
     contrast: float = float("nan")
     hue: float = float("nan")
     innovation: float = float("nan")
+    margin: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:
         return {f.name: float(getattr(self, f.name)) for f in fields(self)}

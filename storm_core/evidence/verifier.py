@@ -22,6 +22,7 @@ FEATURES = (
     "occluded",
     "missing",
     "support",
+    "margin",
 )
 
 
@@ -30,6 +31,9 @@ SUPPORT_WEIGHT = 3.0
 
 PRECISION_WEIGHT = 15.0
 """Log-odds per unit of precision when poses of one frame are ordered: a tenth of the tolerance counts 0.75."""
+
+LEAST_MARGIN, MOST_MARGIN = -1.0, 3.0
+"""Lead over the best decoy [log-odds] outside of which it says no more."""
 
 
 def feature_vector(e: Evidence) -> np.ndarray:
@@ -42,6 +46,7 @@ def feature_vector(e: Evidence) -> np.ndarray:
       without depth weighted by their areas.
     missing: share without depth and without support by colour.
     support: share that depth or, without depth, colour supports, saturated at one half: a pose seen nowhere is no pose.
+    margin: lead over the best decoy, saturated: a pose that looks as good when it is moved was found by default.
     """
     known = 1.0 - e.occluded - e.missing
     explained = np.where(known > 0.02, e.inlier / np.maximum(known, 0.02), np.nan)
@@ -62,6 +67,7 @@ def feature_vector(e: Evidence) -> np.ndarray:
         e.occluded,
         (1.0 - trust) * e.missing,
         support,
+        np.clip(e.margin, LEAST_MARGIN, MOST_MARGIN),
     )
     return np.array(features) if np.ndim(e.inlier) == 0 else np.stack(np.broadcast_arrays(*features), -1)
 
@@ -124,9 +130,9 @@ class Verifier:
 
 # Fitted by `storm train verifier --scenes 33` (strength 100, 1057 judged poses of simulated scenes).
 # fmt: off
-#          explained behind fit contour edge seam hue color occluded missing support
+#          explained behind fit contour edge seam hue color occluded missing support margin
 DEFAULT = Verifier(
-    center=(0.9503, 0.0279, 0.8084, 0.8549, 0.7923, 1.3, 0.6965, 0.2259, 0.2383, 0.065, 0.4157),
-    weight=(3.047, -3.099, 1.942, 4.917, 2.389, -0.306, 2.135, 4.327, -1.4, -2.262, 4.447),
+    center=(0.9503, 0.0279, 0.8084, 0.8549, 0.7923, 1.3, 0.6965, 0.2259, 0.2383, 0.065, 0.4157, 1.5),
+    weight=(3.047, -3.099, 1.942, 4.917, 2.389, -0.306, 2.135, 4.327, -1.4, -2.262, 4.447, 0.7),
     bias=-0.09)
 # fmt: on

@@ -7,6 +7,7 @@ as good when it is moved; a right one does not.
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.evidence.compare import TELLING_CONTRAST
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
 from storm_core.registration.judge import Judge
@@ -15,9 +16,6 @@ from storm_core.registration.twins import declared_distance
 
 SHIFT, TURN = 0.2, 0.6
 """Size of the disturbed poses' error: diameters, radians."""
-
-MARGIN = 1.5
-"""By how much [log-odds] a pose should rank above its best decoy; what is lacking counts against it."""
 
 DIFFERENT = 0.12
 """MSSD [diameters] below which a decoy looks like the pose by symmetry."""
@@ -47,10 +45,17 @@ def decoys(model: ObjectModel, cam_from_obj: NDArray[np.float64],
     return poses[np.array(same) > DIFFERENT * model.diameter]
 
 
-def doubt(judge: Judge, cam_from_obj: NDArray[np.float64], twins: NDArray[np.float64]) -> float:
-    """Log-odds (at most 0) to add for a pose that does not stand out from its decoys."""
-    others = decoys(judge.model, cam_from_obj, twins)
+def decoy_margin(judge: Judge, cam_from_obj: NDArray[np.float64], shape_symmetries: NDArray[np.float64],
+                 contrast: float) -> float:
+    """By how much [log-odds] a pose (4, 4) ranks above its best decoy; nan when it has none.
+
+    Args:
+      shape_symmetries: (S, 4, 4) turns that leave the shape alike. contrast: of the model's colours (see `Evidence`):
+        what no colour can tell apart is no decoy, although nobody has declared it.
+    """
+    alike = not contrast >= 0.3 * TELLING_CONTRAST
+    others = decoys(judge.model, cam_from_obj, shape_symmetries if alike else np.eye(4)[None])
     if len(others) == 0:
-        return 0.0
+        return float("nan")
     rank, _ = judge.judge(np.concatenate([cam_from_obj[None], others]), side=64)
-    return min(0.0, float(rank[0] - rank[1:].max()) - MARGIN)
+    return float(rank[0] - rank[1:].max())

@@ -1,19 +1,20 @@
 """Registration: localization -> hypotheses -> batched refinement -> render-and-compare -> verified pose or a reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import OnboardingConfig, RegistrationConfig
-from storm_core.evidence.compare import TELLING_CONTRAST, compare, scores, to_evidence
+from storm_core.evidence.compare import compare, scores, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
 from storm_core.geometry.symmetry import canonical
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
-from storm_core.registration.decoys import doubt
+from storm_core.registration.decoys import decoy_margin
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import polish
@@ -85,11 +86,18 @@ def best_candidate(
         twins, odds = judge.ordered(np.concatenate([twins, some]), 96)
     pose = twins[0]
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
-    # What no colour can tell apart is no decoy, although nobody has declared it.
-    alike = evidence.contrast != evidence.contrast or evidence.contrast < 0.3 * TELLING_CONTRAST
-    certain = odds[0] + doubt(judge, pose, onboarded.shape_symmetries if alike else np.eye(4)[None])
+    margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
+    evidence = replace(evidence, margin=margin)
+    certain = odds[0] + VERIFIER.terms(evidence)["margin"]
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence)
+
+
+def rejection(candidate: Candidate, accept: float) -> Reason:
+    """AMBIGUOUS when the pose would be accepted if only nothing else looked as good."""
+    odds = np.log(max(candidate.probability, 1e-12) / max(1 - candidate.probability, 1e-12))
+    alone = odds - min(0.0, VERIFIER.terms(candidate.evidence)["margin"])
+    return Reason.AMBIGUOUS if 1 / (1 + np.exp(-alone)) >= accept else Reason.VERIFIER_REJECTED
 
 
 class GeometricRegistrar:
@@ -123,7 +131,7 @@ class GeometricRegistrar:
             return RegistrationFailure(
                 object_name=name,
                 stamp_ns=stamp,
-                reason=Reason.VERIFIER_REJECTED,
+                reason=Reason.VERIFIER_REJECTED if best is None else rejection(best, self._config.accept),
                 detail="" if best is None else f"probability {best.probability:.2f} < {self._config.accept}",
                 probability=0.0 if best is None else best.probability,
                 evidence=Evidence() if best is None else best.evidence,

@@ -26,6 +26,9 @@ CONVINCING = 0.6
 FLAT = 0.015
 """Thickness [m] up to which an object that lies on a table is part of the table's plane."""
 
+THOROUGH_EVERY = 4
+"""Every so many-th full search for an object that was seen before also looks where depth is missing."""
+
 HYPOTHESES = 8
 """Poses handed to registration."""
 
@@ -43,17 +46,21 @@ class GeometricLocalizer:
         features = frame_features(frame)
         if hint.mask is not None:
             return self._from_mask(frame, object_name, hint.mask)
+        thorough = True
         if hint.cam_from_obj is not None:
             found = self._again(features, onboarded, hint)
             tried = self._cheap_searches.get(object_name, 0)
             self._cheap_searches[object_name] = 0 if isinstance(found, Localization) else tried + 1
             if isinstance(found, Localization) or tried % self._config.full_search_every:
                 return found
+            # A live search comes back soon, and the first to answer counts: what is hidden now may soon not be.
+            thorough = tried // self._config.full_search_every % THOROUGH_EVERY == THOROUGH_EVERY - 1
         poses = self.candidates(features, onboarded, hint)
         found = self._answer(features, onboarded, poses, CONVINCING) if len(poses) else None
         if isinstance(found, Localization):
             return found
-        poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
+        if thorough:
+            poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
         if len(poses) == 0:
             return NotFound(
                 object_name=object_name,

@@ -37,6 +37,10 @@ ALL_THERE = 0.85
 UNMOVED = 0.1
 """Innovation [diameters] below which an object is where it should be."""
 
+SEARCHED_AT_ONCE, SEARCH_EVERY = 3, 4
+"""Coasted frames that are searched one after the other, and every so many-th of the rest: an object that stays hidden
+is worth less than the cores that its search would take from everything else."""
+
 BLIND = Look(UNDECIDED, None)
 """A frame in which colour says nothing."""
 
@@ -94,6 +98,8 @@ def best_fit(
         dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
         if dark.fit.inlier > max(ALL_THERE, found.fit.inlier) and dark.innovation < UNMOVED:
             return dark
+    if state.coasted > SEARCHED_AT_ONCE and state.coasted % SEARCH_EVERY:
+        return replace(found, good=False)
     starts = [*(bases[1:] if simple else []), state.cam_from_obj]
     starts += search(frame, state.model, look, found.fit.view, bases)
     other = _chosen(frame, state, look, starts, bases, config.iterations)

@@ -25,6 +25,7 @@ class TrackState:
       anchor: the last frame that held the object firmly and its pose there: the motion of the scene starts from it.
       last: the last frame and the pose in it, whatever it is worth.
       unsure: constant velocity must not be taken on trust: the last fit left a direction open, or there was none.
+      contradicted, coasted: frames in a row that see through the object, and that hold too little of it.
       quality, explained, contrast: what the object's fits usually reach.
       key_covariance: of the pose in the key frame, in the axes of the object.
     """
@@ -42,6 +43,7 @@ class TrackState:
     key_covariance: NDArray[np.float64]
     velocity: Velocity = field(default_factory=Velocity)
     contradicted: int = 0
+    coasted: int = 0
     unsure: bool = False
     key: KeyFrame | None = None
     view: SparseView | None = None

@@ -206,6 +206,7 @@ class RegionDepthTracker:
             state.velocity = observe(state.velocity, state.cam_from_obj, fit.cam_from_obj, model.center, dt)
         state.cam_from_obj = fit.cam_from_obj
         state.stamp_ns = frame.stamp_ns
+        state.coasted = 0
         state.last = Seen(frame, fit.cam_from_obj)
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
         state.view = fit.view
@@ -246,6 +247,7 @@ class RegionDepthTracker:
         state.stamp_ns = frame.stamp_ns
         state.velocity = state.velocity.damped(COASTING_DAMP)
         state.unsure = True
+        state.coasted += 1
         state.last = Seen(frame, state.cam_from_obj)
         state.history.append((frame.stamp_ns, predicted))
         return self._result(frame, state, innovation, missing, coasting=True)

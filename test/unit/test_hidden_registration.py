@@ -17,7 +17,7 @@ from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
-from storm_core.registration.decoys import DIFFERENT, decoys, doubt
+from storm_core.registration.decoys import DIFFERENT, decoy_margin, decoys
 from storm_core.registration.given_mask import mask_agreement, mask_log_odds
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import perturbed, polish
@@ -143,9 +143,9 @@ def test_a_right_pose_stands_out_from_its_decoys_and_a_lone_wrong_one_does_not()
     model = textured_box()
     frame = frame_of([(model, TRUTH)], noise=0.002)
     judge = Judge(frame_features(frame), model)
-    assert doubt(judge, TRUTH, np.eye(4)[None]) == 0.0
+    assert decoy_margin(judge, TRUTH, np.eye(4)[None], 0.5) > 2.0
     on_the_table = pose((2.2, 0.0, 0.0), (-0.2, 0.1, 0.66))
-    assert doubt(judge, on_the_table, np.eye(4)[None]) < -0.5
+    assert decoy_margin(judge, on_the_table, np.eye(4)[None], 0.5) < 1.0
 
 
 def test_poses_equal_by_declared_symmetry_are_followed_once() -> None:

@@ -73,7 +73,7 @@ def test_the_coarse_surface_looks_like_the_fine_one() -> None:
     mesh = trimesh.creation.icosphere(subdivisions=5, radius=0.05)
     mesh.vertices *= [1.0, 0.7, 0.5]
     model = model_of(mesh, "egg", None)
-    vertices, faces = model.coarse.vertices, model.coarse.faces
+    faces = model.coarse.faces
     assert len(faces) <= 2000 < len(model.faces)
     fine, coarse = rendered_view(model, POSE, CAMERA).depth, NumbaRenderer().depth(model, POSE[None], CAMERA)[0][0]
     crop = rendered_view(model, POSE, CAMERA).crop
