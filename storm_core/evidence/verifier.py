@@ -22,7 +22,6 @@ FEATURES = (
     "occluded",
     "missing",
     "support",
-    "margin",
 )
 
 
@@ -31,10 +30,6 @@ SUPPORT_WEIGHT = 3.0
 
 PRECISION_WEIGHT = 15.0
 """Log-odds per unit of precision when poses of one frame are ordered: a tenth of the tolerance counts 0.75."""
-
-LEAST_MARGIN, MOST_MARGIN = -1.0, 3.0
-"""Lead over the best decoy [log-odds] outside of which it says no more."""
-
 
 def feature_vector(e: Evidence) -> np.ndarray:
     """The verifier's inputs (..., len(FEATURES)); nan = unknown. The evidence's fields may be arrays (...).
@@ -46,7 +41,6 @@ def feature_vector(e: Evidence) -> np.ndarray:
       without depth weighted by their areas.
     missing: share without depth and without support by colour.
     support: share that depth or, without depth, colour supports, saturated at one half: a pose seen nowhere is no pose.
-    margin: lead over the best decoy, saturated: a pose that looks as good when it is moved was found by default.
     """
     known = 1.0 - e.occluded - e.missing
     explained = np.where(known > 0.02, e.inlier / np.maximum(known, 0.02), np.nan)
@@ -67,7 +61,6 @@ def feature_vector(e: Evidence) -> np.ndarray:
         e.occluded,
         (1.0 - trust) * e.missing,
         support,
-        np.clip(e.margin, LEAST_MARGIN, MOST_MARGIN),
     )
     return np.array(features) if np.ndim(e.inlier) == 0 else np.stack(np.broadcast_arrays(*features), -1)
 
@@ -80,8 +73,8 @@ def _telling_and_trust(e: Evidence) -> tuple[np.ndarray, np.ndarray]:
 
 
 def supported_share(e: Evidence) -> np.ndarray:
-    """Share of the silhouette that depth or, without depth, colour supports."""
-    return e.inlier + _telling_and_trust(e)[1] * e.missing
+    """Share of the silhouette, inside the image or not, that depth or, without depth, colour supports."""
+    return (e.inlier + _telling_and_trust(e)[1] * e.missing) * e.inside
 
 
 @dataclass(frozen=True)
@@ -130,9 +123,9 @@ class Verifier:
 
 # Fitted by `storm train verifier --scenes 33` (strength 100, 1057 judged poses of simulated scenes).
 # fmt: off
-#          explained behind fit contour edge seam hue color occluded missing support margin
+#          explained behind fit contour edge seam hue color occluded missing support
 DEFAULT = Verifier(
-    center=(0.9503, 0.0279, 0.8084, 0.8549, 0.7923, 1.3, 0.6965, 0.2259, 0.2383, 0.065, 0.4157, 1.5),
-    weight=(3.047, -3.099, 1.942, 4.917, 2.389, -0.306, 2.135, 4.327, -1.4, -2.262, 4.447, 0.7),
+    center=(0.9503, 0.0279, 0.8084, 0.8549, 0.7923, 1.3, 0.6965, 0.2259, 0.2383, 0.065, 0.4157),
+    weight=(3.047, -3.099, 1.942, 4.917, 2.389, -0.306, 2.135, 4.327, -1.4, -2.262, 4.447),
     bias=-0.09)
 # fmt: on

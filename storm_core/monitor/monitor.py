@@ -30,7 +30,6 @@ DOUBTS = {
     Reason.COLOR_DISAGREES: ("hue", "color"),
     Reason.OCCLUDED: ("occluded",),
     Reason.NO_DEPTH: ("missing",),
-    Reason.AMBIGUOUS: ("margin",),
 }
 """Reason -> the verifier's features that speak of it; every feature has one."""
 

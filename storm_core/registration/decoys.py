@@ -17,6 +17,10 @@ from storm_core.registration.twins import declared_distance
 SHIFT, TURN = 0.2, 0.6
 """Size of the disturbed poses' error: diameters, radians."""
 
+EXPECTED_MARGIN = 1.5
+"""Lead over the best decoy [log-odds] that a right pose has; what is lacking counts against a pose, more does not count
+for it: a wrong pose on a lonely surface stands out as well."""
+
 DIFFERENT = 0.12
 """MSSD [diameters] below which a decoy looks like the pose by symmetry."""
 
@@ -59,3 +63,8 @@ def decoy_margin(judge: Judge, cam_from_obj: NDArray[np.float64], shape_symmetri
         return float("nan")
     rank, _ = judge.judge(np.concatenate([cam_from_obj[None], others]), side=64)
     return float(rank[0] - rank[1:].max())
+
+
+def doubt(margin: float) -> float:
+    """Log-odds (at most 0) to add for a pose with this lead over its best decoy; 0 when there is none (nan)."""
+    return min(0.0, margin - EXPECTED_MARGIN) if margin == margin else 0.0

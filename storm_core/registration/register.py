@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from storm_core.config import OnboardingConfig, RegistrationConfig
 from storm_core.evidence.compare import compare, scores, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
-from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
 from storm_core.geometry.symmetry import canonical
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
-from storm_core.registration.decoys import decoy_margin
+from storm_core.registration.decoys import decoy_margin, doubt
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import polish
@@ -88,7 +87,7 @@ def best_candidate(
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
     margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
     evidence = replace(evidence, margin=margin)
-    certain = odds[0] + VERIFIER.terms(evidence)["margin"]
+    certain = odds[0] + doubt(margin)
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence)
 
@@ -96,7 +95,7 @@ def best_candidate(
 def rejection(candidate: Candidate, accept: float) -> Reason:
     """AMBIGUOUS when the pose would be accepted if only nothing else looked as good."""
     odds = np.log(max(candidate.probability, 1e-12) / max(1 - candidate.probability, 1e-12))
-    alone = odds - min(0.0, VERIFIER.terms(candidate.evidence)["margin"])
+    alone = odds - doubt(candidate.evidence.margin)
     return Reason.AMBIGUOUS if 1 / (1 + np.exp(-alone)) >= accept else Reason.VERIFIER_REJECTED
 
 

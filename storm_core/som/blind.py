@@ -14,7 +14,7 @@ from storm_core.registration.judge import Judge
 from storm_core.registration.polish import polish
 from storm_core.som.scan import ScanImage, scan, thinned
 
-MAX_SEEDS = 320
+MAX_SEEDS = 640
 """Seeds, each tried at several distances, are thinned to so many."""
 
 STEPS = (0.02, 0.15, 0.3, 0.45, 0.65, 1.0, 1.5)
@@ -23,7 +23,7 @@ STEPS = (0.02, 0.15, 0.3, 0.45, 0.65, 1.0, 1.5)
 LEAST, LEAST_MASKED = 0.3, 0.02
 """Scan score of a placement that is worth a look: anywhere, and where a mask already says much."""
 
-MOST = 600
+MOST = 1000
 """Placements that are compared with the whole picture."""
 
 FUNNEL = ((240, 6, 0.07, 10.0), (72, 14, 0.05, 7.0), (24, 28, 0.04, 5.0), (10, 40, 0.02, 3.0))
@@ -73,7 +73,7 @@ def blind_candidates(judge: Judge, onboarded: Onboarded, image: ScanImage,
         return none
     image = blind_image(image, model.diameter, 4, region)
     least = LEAST if judge.mask is None else LEAST_MASKED
-    poses, _ = scan(image, onboarded.templates, model.diameter, model.center, least=least, keep_per_seed=5, blind=True)
+    poses, _ = scan(image, onboarded.templates, model.diameter, model.center, least=least, keep_per_seed=10, blind=True)
     poses = poses[suppress(poses, model.center, model.diameter, MOST, distance=0.1, angle_deg=12.0)]
     if len(poses) == 0:
         return none

@@ -15,8 +15,6 @@ from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp, transform
 from storm_core.onboarding.onboard import onboard
-from storm_core.registration.decoys import decoy_margin
-from storm_core.registration.judge import Judge
 from storm_core.registration.register import best_candidate
 from storm_core.simulation import textures
 from storm_core.simulation.objects import CATALOG, make_object, printed_box
@@ -55,18 +53,14 @@ class Judged:
     model: ObjectModel
     cam_from_objs: NDArray[np.float64]
     errors: tuple[float, ...]
-    shape_symmetries: NDArray[np.float64]
 
 
 def rows_of_scene(seed: int, validation: bool) -> Iterator[Row]:
     """The evidence of every judged pose of one scene."""
     for judged in judged_of_scene(seed, validation):
-        judge = Judge(frame_features(judged.frame), judged.model)
-        table = compare(judge.features, judged.model, judged.cam_from_objs, side=96)
-        for k, (pose, numbers, error) in enumerate(zip(judged.cam_from_objs, table, judged.errors, strict=True)):
-            evidence = to_evidence(numbers)
-            margin = decoy_margin(judge, pose, judged.shape_symmetries, evidence.contrast)
-            yield Row(seed, k == 0, error, dataclasses.replace(evidence, margin=margin))
+        table = compare(frame_features(judged.frame), judged.model, judged.cam_from_objs, side=96)
+        for k, (numbers, error) in enumerate(zip(table, judged.errors, strict=True)):
+            yield Row(seed, k == 0, error, to_evidence(numbers))
 
 
 def judged_of_scene(seed: int, validation: bool) -> Iterator[Judged]:
@@ -91,8 +85,7 @@ def judged_of_scene(seed: int, validation: bool) -> Iterator[Judged]:
         poses = [best.cam_from_obj, *candidates[:4], *hidden[:2]]
         if truth is not None:
             poses += [truth, _nudged(truth, model.diameter, rng)]
-        yield Judged(frame, model, np.array(poses), tuple(_error(model, pose, truth) for pose in poses),
-                     onboarded.shape_symmetries)
+        yield Judged(frame, model, np.array(poses), tuple(_error(model, pose, truth) for pose in poses))
 
 
 def _object(rng: np.random.Generator, validation: bool) -> ObjectModel:
