@@ -76,10 +76,11 @@ class GeometricLocalizer:
         """The verifier's choice among candidates; NotFound below the probability `least`."""
         frame, object_name = features.frame, onboarded.model.name
         table = compare(features, onboarded.model, poses, side=64)
-        odds = VERIFIER.ranking(table)
-        order = np.argsort(-odds, kind="stable")
-        best = poses[order[0]]
-        probability = VERIFIER.probability(to_evidence(table[order[0]]))
+        order = np.argsort(-VERIFIER.ranking(table), kind="stable")[:HYPOTHESES]
+        # Registration refines them all, and may prefer another than the first: any of them may be the object.
+        probable = [VERIFIER.probability(to_evidence(row)) for row in table[order]]
+        probability = max(probable)
+        best = poses[order[int(np.argmax(probable))]]
         if probability < least:
             return NotFound(
                 object_name=object_name,
@@ -95,7 +96,7 @@ class GeometricLocalizer:
             object_name=object_name,
             stamp_ns=frame.stamp_ns,
             mask=mask,
-            cam_from_objs=poses[order[:HYPOTHESES]],
+            cam_from_objs=poses[order],
             probability=probability,
         )
 
