@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "config", "config_io", "parallel"},
+    {"errors", "config", "config_io", "parallel", "kernel_cache", "kernels"},
     {"geometry"},
     {"types", "interfaces"},
     {"rendering"},
@@ -102,6 +102,17 @@ def test_house_rules(path: Path) -> None:
             assert all(alias.name != "*" for alias in node.names), f"line {node.lineno}: star import"
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: bare except"
+
+
+def test_kernels_are_compiled_by_our_own_njit() -> None:
+    """numba's own cache misses changes in other files; see `kernel_cache`."""
+    for path in SOURCES:
+        if name_of(path) != "storm_core/kernels.py":
+            names = {alias.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom)
+                     for alias in node.names if (node.module or "").startswith("numba")}
+            names |= {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)
+                      and isinstance(node.value, ast.Name) and node.value.id == "numba"}
+            assert not names & {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil"}, name_of(path)
 
 
 def test_broad_except_only_where_a_worker_must_survive() -> None:

@@ -5,11 +5,12 @@ looked up in the full-resolution frame (nearest), so nothing is resampled and no
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.features import FrameFeatures, fit_normal
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one, shade_pixel
 from storm_core.types import Evidence
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation
 from storm_core.geometry.viewpoints import super_fibonacci_rotations
+from storm_core.kernels import njit
 from storm_core.rendering.raster import NumbaRenderer
 
 N_POINTS = 48

@@ -1,6 +1,6 @@
 """First calls are slow: kernels are compiled (once per machine) or loaded (once per process). Do it before frames come.
 
-`python -m storm_core.pipeline.warmup` compiles every kernel into the cache beside the sources.
+`python -m storm_core.pipeline.warmup` compiles every kernel into the folder that `storm doctor` names under `kernels`.
 """
 
 from dataclasses import replace

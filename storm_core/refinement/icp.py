@@ -5,12 +5,13 @@ at the object centre. Robust Cauchy weights, gate shrinking from coarse to fine.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.compare import crop_camera
 from storm_core.evidence.features import FrameFeatures
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one
 
 

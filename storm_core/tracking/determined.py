@@ -1,9 +1,9 @@
 """Whether an image holds an object in every direction."""
 
 import numpy as np
-from numba import njit
 
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.tracking.optimise import Fit
 from storm_core.tracking.symmetric import turning_axis
 

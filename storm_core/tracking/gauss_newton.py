@@ -1,8 +1,8 @@
 """Compiled Gauss-Newton: the steps of an alignment, the judgement of a pose, and the order of many."""
 
 import numpy as np
-from numba import njit
 
+from storm_core.kernels import njit
 from storm_core.refinement.icp import apply_at
 from storm_core.tracking import depth, region
 from storm_core.tracking.depth import depth_kernel, measurement_sigma

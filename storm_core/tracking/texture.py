@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.pose import angle_between
+from storm_core.kernels import njit
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.types import Frame
 
