@@ -171,7 +171,8 @@ def compare_range(
                     if shared[3] * normal[0] + shared[4] * normal[1] + shared[5] * normal[2] < SAME_SIDE:
                         shared[:3] = 0.0
                         fit_normal(depth_image, x, y, cam, shared)
-                        shared[3:] = normal
+                        for i in range(3):
+                            shared[3 + i] = normal[i]
                     nx, ny, nz = shared[0], shared[1], shared[2]
                 else:
                     seen = normal_image[y // 2, x // 2]
@@ -220,7 +221,8 @@ def compare_kernel(arguments, n):  # noqa: ANN001
     """Table (n, COLUMNS), parallel over poses. arguments: those of `compare_range` up to with_contour."""
     table = np.zeros((n, COLUMNS))
     for k in prange(n):
-        compare_range(*arguments, k, k + 1, table)
+        # Parallel loops count in uint64, for which the range would be compiled a second time.
+        compare_range(*arguments, np.int64(k), np.int64(k) + 1, table)
     return table
 
 
@@ -317,7 +319,14 @@ def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa
                 row[N_EDGE] += 1
 
 
-_NO_MASK = np.zeros((0, 0), np.bool_)
+def _read_only(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A view that cannot be written: numba compiles for every combination of arrays that can and cannot."""
+    view = np.ascontiguousarray(mask).view()
+    view.flags.writeable = False
+    return view
+
+
+_NO_MASK = _read_only(np.zeros((0, 0), np.bool_))
 _NO_COLOR = np.zeros((0, 3), np.uint8)
 
 
@@ -352,7 +361,7 @@ def compare(
         frame.rgb,
         features.normal,
         frame.rgb[:, :, 1],
-        _NO_MASK if mask is None else mask,
+        _NO_MASK if mask is None else _read_only(mask),
         side,
         tau,
         max(0.012, 0.06 * model.diameter),
