@@ -74,7 +74,7 @@ def warm_up(
         aside = frame.camera.width // 3
         jumped = {part: np.roll(getattr(later, part), aside, axis=1) for part in ("rgb", "depth")}
         tracker.track(replace(later, stamp_ns=66_666_667, **jumped))
-        tracker.stop(name)
+        tracker.reset(name)
     if monitor is not None:
         monitor.judge(
             frame, Track(object_name=name, stamp_ns=0, cam_from_obj=pose, covariance=known.covariance, innovation=0.0)
