@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
@@ -93,7 +95,7 @@ def _only_for_type_checkers(tree: ast.Module, node: ast.stmt) -> bool:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_house_rules(path: Path) -> None:
     text = path.read_text()
-    tree = ast.parse(text)
+    tree = tree_of(path)
     assert path.stem not in VAGUE, "name the module after the one concept it holds"
     assert len(text.splitlines()) <= HARD_CAP, "split this file: one concept each"
     assert path.name == "__init__.py" and not text.strip() or ast.get_docstring(tree), "say what this module is for"

@@ -84,8 +84,8 @@ def build_templates(model: ObjectModel, n: int) -> Templates:
     outside = np.full((n, N_OUTSIDE, 3), np.nan, np.float32)
     anchors = np.zeros((n, N_ANCHORS), np.int32)
     kernel = np.ones((3, 3), np.uint8)
-    for i in range(n):
-        mask = rendering.mask[i].astype(np.uint8)
+    masks = rendering.mask.astype(np.uint8)
+    for i, mask in enumerate(masks):
         inner = cv2.erode(mask, kernel)
         v, u = np.nonzero(inner if inner.sum() > N_POINTS else mask)
         xyz = camera.back_project(np.stack([u, v], -1), rendering.depth[i, v, u]) - center_cam

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,9 @@ def warm_up(
         monitor.reset(name)
 
 
+@cache
 def compile_kernels() -> None:
-    """Compile every kernel of the default backends, coloured and uncoloured models alike."""
+    """Compile or load every kernel of the default backends, coloured and uncoloured models alike; once per process."""
     import tempfile
 
     import trimesh
@@ -110,8 +112,8 @@ def compile_kernels() -> None:
         sha256="warm-up",
     )
     models = {"box": model}
-    with tempfile.TemporaryDirectory() as cache:
-        config: StormConfig = build({"onboarding.cache": cache})
+    with tempfile.TemporaryDirectory() as folder:
+        config: StormConfig = build({"onboarding.cache": folder, "onboarding.rotations": 60})
         warm_up(
             models,
             localizer=build_localizer(config, models),
