@@ -108,9 +108,7 @@ def compare_range(
     gap,
     two_sided,
     with_contour,
-    first,
-    last,
-    table,
+    first, last, table,
 ):
     """Fill the rows first to last - 1 of table (N, COLUMNS): counts and means of poses (N, 4, 4).
 
@@ -221,8 +219,7 @@ def compare_kernel(arguments, n):  # noqa: ANN001
     """Table (n, COLUMNS), parallel over poses. arguments: those of `compare_range` up to with_contour."""
     table = np.zeros((n, COLUMNS))
     for k in prange(n):
-        # Parallel loops count in uint64, for which the range would be compiled a second time.
-        compare_range(*arguments, np.int64(k), np.int64(k) + 1, table)
+        compare_range(*arguments, np.int64(k), np.int64(k) + 1, table)  # not prange's uint64: compiled only once
     return table
 
 
@@ -319,14 +316,8 @@ def _contour(row, depth, face, crop, depth_image, grey, tau, gap, side):  # noqa
                 row[N_EDGE] += 1
 
 
-def _read_only(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A view that cannot be written: numba compiles for every combination of arrays that can and cannot."""
-    view = np.ascontiguousarray(mask).view()
-    view.flags.writeable = False
-    return view
-
-
-_NO_MASK = _read_only(np.zeros((0, 0), np.bool_))
+# Masks are read-only, like frames: numba compiles for every combination of arrays that can and cannot be written.
+_NO_MASK = np.broadcast_to(np.zeros((0, 0), np.bool_), (0, 0))
 _NO_COLOR = np.zeros((0, 3), np.uint8)
 
 
@@ -361,7 +352,7 @@ def compare(
         frame.rgb,
         features.normal,
         frame.rgb[:, :, 1],
-        _NO_MASK if mask is None else _read_only(mask),
+        _NO_MASK if mask is None else np.broadcast_to(np.ascontiguousarray(mask), mask.shape),
         side,
         tau,
         max(0.012, 0.06 * model.diameter),
