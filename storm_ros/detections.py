@@ -86,7 +86,8 @@ def read_detections(message: Detection3DArray) -> list[ObjectOutput]:
 def tracks_message(tracks: Sequence[EpochTrack], stamp: int, frame_id: str) -> Detection3DArray:
     """Poses of one frame before the monitor has judged them.
 
-    The first result's score is 0 for a coasting track and 1 otherwise; a second one carries the innovation.
+    The first result's score is 0 for a coasting track and 1 otherwise; a second one carries the innovation; each
+    further one names a modality that said nothing about the object.
     """
     message = Detection3DArray(header=header(stamp, frame_id))
     for item in tracks:
@@ -95,7 +96,8 @@ def tracks_message(tracks: Sequence[EpochTrack], stamp: int, frame_id: str) -> D
         pose.pose = with_covariance(track.cam_from_obj, track.covariance)
         message.detections.append(Detection3D(
             header=message.header, id=tag(track.object_name, item.epoch),
-            results=[pose, hypothesis(_INNOVATION, track.innovation)]))
+            results=[pose, hypothesis(_INNOVATION, track.innovation),
+                     *(hypothesis(reason.value, 1.0) for reason in track.missing)]))
     return message
 
 
@@ -103,12 +105,17 @@ def read_tracks(message: Detection3DArray) -> list[EpochTrack]:
     out = []
     for detection in message.detections:
         name, epoch = _read_tag(detection.id)
-        if len(detection.results) != 2:
-            raise InputError(f"track {detection.id} has {len(detection.results)} results instead of 2")
-        first, second = detection.results
+        if len(detection.results) < 2:
+            raise InputError(f"track {detection.id} has {len(detection.results)} results instead of 2 or more")
+        first, second, *others = detection.results
+        try:
+            missing = tuple(Reason(other.hypothesis.class_id) for other in others)
+        except ValueError as error:
+            raise InputError(f"malformed track message ({error}); do all nodes run the same version?") from error
         pose, covariance = from_covariance(first.pose)
         track = Track(object_name=name, stamp_ns=stamp_ns(message.header.stamp), cam_from_obj=pose,
-                      covariance=covariance, innovation=second.hypothesis.score, coasting=first.hypothesis.score == 0.0)
+                      covariance=covariance, innovation=second.hypothesis.score, coasting=first.hypothesis.score == 0.0,
+                      missing=missing)
         out.append(EpochTrack(track=track, epoch=epoch))
     return out
 

@@ -149,17 +149,23 @@ _LEVELS = {State.TRACKING: DiagnosticStatus.OK, State.LOST: DiagnosticStatus.ERR
 
 
 def object_status(name: str, state: ObjectState, judgement: Judgement | None, detail: str,
-                  before: State) -> DiagnosticStatus:
-    """Public status of one object: state, reason, evidence of its newest judgement."""
+                  before: State, missing: Sequence[Reason] = ()) -> DiagnosticStatus:
+    """Public status of one object: state, reason, evidence of its newest judgement.
+
+    missing: modalities that said nothing about it in the newest frame; without one of them a track is a warning.
+    """
+    lacking = ", ".join(reason.value for reason in missing)
     values: dict[str, object] = {
         "state": state.state.value, "reason": state.reason.value, "previous_state": before.value, "epoch": state.epoch,
         "trusted": str(state.trusted).lower(), "coasting": str(state.coasting).lower(),
-        "since_ns": state.since_ns, "detail": detail}
+        "since_ns": state.since_ns, "detail": detail, "missing": lacking}
     if judgement is not None:
         values |= {"verdict": judgement.verdict.value, "probability": judgement.probability,
                    "judged_ns": judgement.stamp_ns} | _evidence_values(judgement.evidence)
-    return status(name, f"{state.state.value}: {state.reason.value}", values,
-                  _LEVELS.get(state.state, DiagnosticStatus.WARN))
+    level = DiagnosticStatus.WARN if lacking and state.state is State.TRACKING else \
+        _LEVELS.get(state.state, DiagnosticStatus.WARN)
+    return status(name, f"{state.state.value}: {state.reason.value}" + (f" ({lacking})" if lacking else ""), values,
+                  level)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Item:
       before: state before the last change.
       detail: text of the last answer about it.
       judged_ns: stamp of the newest judgement that counted.
+      missing: modalities that said nothing about it in the frame of that judgement.
       last_pose: last pose that was trusted, (4, 4).
     """
 
@@ -48,6 +49,7 @@ class Item:
     detail: str = ""
     judgement: Judgement | None = None
     judged_ns: int = 0
+    missing: tuple[Reason, ...] = ()
     last_pose: NDArray[np.float64] | None = None
 
 
@@ -96,7 +98,7 @@ class Supervisor:
             old, epoch = item.state, item.state.epoch + 1
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
                                      reason=old.reason if stopped else Reason.STARTED)
-            item.judgement, item.judged_ns, item.last_pose = None, 0, None
+            item.judgement, item.judged_ns, item.missing, item.last_pose = None, 0, (), None
             self._note(name, old, stamp_ns)
             self.outbox.requests.append(Request(object_name=name, action=Action.STOP_TRACKING, epoch=epoch,
                                                 stamp_ns=stamp_ns))
@@ -147,7 +149,7 @@ class Supervisor:
             item, found = self._item(name), tracked.get(name)
             if found is None or found.epoch != judged.epoch or judged.epoch != item.state.epoch:
                 continue
-            item.judgement, item.judged_ns = judgement, judgement.stamp_ns
+            item.judgement, item.judged_ns, item.missing = judgement, judgement.stamp_ns, found.track.missing
             self._event(name, Judged(stamp_ns=judgement.stamp_ns, epoch=judged.epoch, verdict=judgement.verdict,
                                      reason=judgement.reason))
             output = object_output(name, judgement.stamp_ns, item.state, found.track, judgement)
@@ -182,7 +184,7 @@ class Supervisor:
             return
         item.before = old.state
         if item.state.state in (State.LOST, State.SEARCHING, State.DISABLED):
-            item.judged_ns = 0
+            item.judged_ns, item.missing = 0, ()
         self.outbox.transitions.append(Transition(object_name=name, stamp_ns=stamp_ns, before=old.state.value,
                                                   after=item.state.state.value, reason=item.state.reason))
         logger.info("%s: %s -> %s (%s)%s", name, old.state.value, item.state.state.value, item.state.reason.value,

@@ -173,7 +173,7 @@ class SupervisorNode(StormNode):
     def _publish_status(self, stamp: int | None = None) -> None:
         self._status_at = time.monotonic()
         at = header(self._supervisor.newest_ns if stamp is None else stamp, self._frame_id)
-        entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before)
+        entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before, item.missing)
                    for name, item in self._supervisor.items.items()]
         self._status.publish(DiagnosticArray(header=at, status=entries))
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    {"errors", "config", "config_io", "parallel"},
+    {"errors", "config", "config_io", "parallel", "kernel_cache", "kernels"},
     {"geometry"},
     {"types", "interfaces"},
     {"rendering"},
@@ -38,6 +39,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
@@ -93,7 +95,7 @@ def _only_for_type_checkers(tree: ast.Module, node: ast.stmt) -> bool:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_house_rules(path: Path) -> None:
     text = path.read_text()
-    tree = ast.parse(text)
+    tree = tree_of(path)
     assert path.stem not in VAGUE, "name the module after the one concept it holds"
     assert len(text.splitlines()) <= HARD_CAP, "split this file: one concept each"
     assert path.name == "__init__.py" and not text.strip() or ast.get_docstring(tree), "say what this module is for"
@@ -102,6 +104,17 @@ def test_house_rules(path: Path) -> None:
             assert all(alias.name != "*" for alias in node.names), f"line {node.lineno}: star import"
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: bare except"
+
+
+def test_kernels_are_compiled_by_our_own_njit() -> None:
+    """numba's own cache misses changes in other files; see `kernel_cache`."""
+    for path in SOURCES:
+        if name_of(path) != "storm_core/kernels.py":
+            names = {alias.name for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom)
+                     for alias in node.names if (node.module or "").startswith("numba")}
+            names |= {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)
+                      and isinstance(node.value, ast.Name) and node.value.id == "numba"}
+            assert not names & {"njit", "jit", "vectorize", "guvectorize", "cfunc", "stencil"}, name_of(path)
 
 
 def test_broad_except_only_where_a_worker_must_survive() -> None:

@@ -3,8 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,7 @@ class Run(NamedTuple):
       after: beginnings of commands that must have run before in the same folder.
       folder: where to run it: "." is as a user who cloned the repository, "ws" a colcon workspace.
       says: pattern that the output must contain.
+      endless: the command runs until it is stopped: Ctrl-C is sent as soon as it `says` what it should.
       tries: a run in real time may fail once on a machine that is busy with something else.
     """
 
@@ -33,6 +37,7 @@ class Run(NamedTuple):
     after: tuple[str, ...] = ()
     folder: str = "."
     says: str = ""
+    endless: bool = False
     tries: int = 1
 
 
@@ -79,9 +84,8 @@ HOW: tuple[tuple[str, Run], ...] = (
     (r"storm refine recording", Run(change=((r"$", " --set score_model.steps=2 --set score_model.particles=8"),),
                                     after=(SIMULATE,))),
     (r"storm train verifier ", Run(change=((r"$", " --scenes 3"),))),
-    # Both run until they are stopped: exit status 0 says that Ctrl-C stopped every node cleanly.
-    (r"storm up ", Run(change=((r"^", "timeout --foreground --preserve-status --signal INT 20 "),), after=(SIMULATE,),
-                       says=ALL_ACTIVE)),
+    # These run until they are stopped: exit status 0 says that Ctrl-C stopped every node cleanly.
+    (r"storm up ", Run(change=((r"^", "exec "),), after=(SIMULATE,), says=ALL_ACTIVE, endless=True)),
     (r"colcon build ", Run(folder="ws", program="colcon")),
     (r"source install/setup.bash", Run(change=((r"$", " && test -n $AMENT_PREFIX_PATH"),), folder="ws",
                                        program="colcon", after=("colcon build",))),
@@ -158,12 +162,29 @@ def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
             pytest.skip(f"{way.program} is not installed")
         env = os.environ | {"PATH": path, "STORM_TEST_DATA": data, "PYTHONPATH": str(ROOT)}
         for _ in range(way.tries):
-            done = subprocess.run(["bash", "-c", line], cwd=folder / way.folder, env=env, capture_output=True,
-                                  text=True, timeout=300, check=False)
+            done = run_until(way.says, line, folder / way.folder, env) if way.endless else subprocess.run(
+                ["bash", "-c", line], cwd=folder / way.folder, env=env, capture_output=True, text=True, timeout=300,
+                check=False)
             if done.returncode == 0:
                 break
         _DONE[command] = done
     return _DONE[command]
+
+
+def run_until(says: str, line: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The outcome of a command that is stopped by Ctrl-C when its output matches, after a minute in any case."""
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen(["bash", "-c", line], cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT)
+
+        def said() -> str:
+            return os.pread(out.fileno(), 1 << 22, 0).decode()
+
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not re.search(says, said()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        return subprocess.CompletedProcess(["bash", "-c", line], process.returncode, said(), "")
 
 
 @pytest.mark.slow

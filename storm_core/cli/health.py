@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from storm_core.kernel_cache import kernel_root
+
 LOWEST_PYTHON = (3, 10)
 
 
@@ -38,6 +40,7 @@ class Machine:
       required: names of the distributions that STORM needs; None when STORM itself is not installed.
       gpus: names of the NVIDIA GPUs.
       cache: folder for onboarding results. cache_writable: whether files can be made there.
+      kernels: folder for compiled kernels; None when none can be written.
     """
 
     python: tuple[int, int]
@@ -47,6 +50,7 @@ class Machine:
     gpus: Sequence[str]
     cache: Path
     cache_writable: bool
+    kernels: Path | None
 
 
 OPTIONAL = {
@@ -115,6 +119,13 @@ def check_cache(cache: Path, writable: bool) -> Check:
     return Check("ok", f"prepared models are kept in {cache}")
 
 
+def check_kernels(kernels: Path | None) -> Check:
+    if kernels is None:
+        return Check("warning", "compiled kernels cannot be kept: every start compiles them again, which takes minutes",
+                     "set NUMBA_CACHE_DIR to a folder that you may write to")
+    return Check("ok", f"compiled kernels are kept in {kernels}")
+
+
 def machine_checks(machine: Machine, importable: Mapping[str, bool]) -> dict[str, Check]:
     """All checks by title; importable: whether each of OPTIONAL can be imported."""
     out = {
@@ -124,6 +135,7 @@ def machine_checks(machine: Machine, importable: Mapping[str, bool]) -> dict[str
         "cores": check_cores(machine.cores),
         "gpu": check_gpu(machine.gpus),
         "cache": check_cache(machine.cache, machine.cache_writable),
+        "kernels": check_kernels(machine.kernels),
     }
     return out | {name: check_optional(name, machine.installed, importable[name]) for name in OPTIONAL}
 
@@ -135,7 +147,8 @@ def this_machine(env: Mapping[str, str] = os.environ) -> Machine:
     cache = Path(env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or Path.home()) / ".cache") / "storm"
     return Machine(
         python=sys.version_info[:2], cores=len(os.sched_getaffinity(0)), installed=installed, required=_required(),
-        gpus=_gpus(env), cache=cache, cache_writable=_writable(cache))
+        gpus=_gpus(env), cache=cache, cache_writable=_writable(cache),
+        kernels=kernel_root(env.get("NUMBA_CACHE_DIR", ""), env))
 
 
 def _required() -> list[str] | None:

@@ -5,7 +5,7 @@ looked up in the full-resolution frame (nearest), so nothing is resampled and no
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.columns import (
@@ -35,6 +35,7 @@ from storm_core.evidence.columns import (
 from storm_core.evidence.features import FrameFeatures, fit_normal
 from storm_core.evidence.outline import contour_kernel, seams_kernel
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one, shade_pixel
 from storm_core.types import Evidence
 
@@ -138,9 +139,7 @@ def compare_range(
     gap,
     two_sided,
     with_contour,
-    first,
-    last,
-    table,
+    first, last, table,
 ):
     """Fill the rows first to last - 1 of table (N, COLUMNS): counts and means of poses (N, 4, 4).
 
@@ -206,7 +205,8 @@ def compare_range(
                     if shared[3] * normal[0] + shared[4] * normal[1] + shared[5] * normal[2] < SAME_SIDE:
                         shared[:3] = 0.0
                         fit_normal(depth_image, x, y, cam, shared)
-                        shared[3:] = normal
+                        for i in range(3):
+                            shared[3 + i] = normal[i]
                     nx, ny, nz = shared[0], shared[1], shared[2]
                 else:
                     seen = normal_image[y // 2, x // 2]
@@ -243,11 +243,12 @@ def compare_kernel(arguments, n):  # noqa: ANN001
     """Table (n, COLUMNS), parallel over poses. arguments: those of `compare_range` up to with_contour."""
     table = np.zeros((n, COLUMNS))
     for k in prange(n):
-        compare_range(*arguments, k, k + 1, table)
+        compare_range(*arguments, np.int64(k), np.int64(k) + 1, table)  # not prange's uint64: compiled only once
     return table
 
 
-_NO_MASK = np.zeros((0, 0), np.bool_)
+# Masks are read-only, like frames: numba compiles for every combination of arrays that can and cannot be written.
+_NO_MASK = np.broadcast_to(np.zeros((0, 0), np.bool_), (0, 0))
 _NO_COLOR = np.zeros((0, 3), np.uint8)
 
 
@@ -283,7 +284,7 @@ def compare(
         frame.rgb,
         features.normal,
         frame.rgb[:, :, 1],
-        _NO_MASK if mask is None else mask,
+        _NO_MASK if mask is None else np.broadcast_to(np.ascontiguousarray(mask), mask.shape),
         side,
         tau,
         max(0.012, 0.06 * model.diameter),

@@ -1,9 +1,9 @@
 """What the outline of a rendered pose says: background behind it, image edges on it, surfaces that slide across it."""
 
 import numpy as np
-from numba import njit
 
 from storm_core.evidence.columns import FAST, N_BACKGROUND, N_CONTOUR, N_EDGE, N_SILENT, N_SMOOTH
+from storm_core.kernels import njit
 
 
 @njit(cache=True, fastmath=FAST)

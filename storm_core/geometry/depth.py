@@ -1,12 +1,12 @@
 """Depth registration: a depth image measured by one camera, as another camera beside it would see it."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.errors import InputError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.pose import require_pose
+from storm_core.kernels import njit
 
 MAX_STEP = 0.02
 """Neighbouring measurements further apart than this share of their depth belong to different surfaces."""

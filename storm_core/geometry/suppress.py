@@ -1,8 +1,9 @@
 """Non-maximum suppression of poses."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from storm_core.kernels import njit
 
 
 @njit(cache=True)

@@ -148,4 +148,5 @@ def diameter(vertices: Vertices) -> float:
     except (QhullError, ValueError):
         points = vertices  # flat or tiny point sets have no hull
     points = points[:: max(1, len(points) // 6000)]
-    return float(max(cdist(points[i:i + 500], points).max() for i in range(0, len(points), 500)))
+    return float(np.sqrt(max(cdist(points[i:i + 500], points[i:], "sqeuclidean").max()
+                             for i in range(0, len(points), 500))))

@@ -19,6 +19,9 @@ _CONTINUOUS_DEG = 15.0
 _SAME = 1e-4
 """Two transforms are one symmetry when no entry differs by more (rotation entries, and metres)."""
 
+_APART = _SAME * np.sqrt(12)
+"""The same as a distance between the twelve entries of two transforms."""
+
 
 def symmetry_group(info: Mapping[str, Any], unit_scale: float, *, step_deg: float = 5.0) -> NDArray[np.float64]:
     """Declared symmetries as a group of obj -> obj transforms (S, 4, 4) [m], identity first.
@@ -201,18 +204,25 @@ def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
     while True:
         # Products of products reach the end sooner, or sooner show that there is none.
         factors = np.concatenate([generators, group[:16]])
-        grown = _unique(np.concatenate([group, (factors[:, None] @ group).reshape(-1, 4, 4)]))
-        if len(grown) > _LARGEST_GROUP:
+        products = (factors[:, None] @ group).reshape(-1, 4, 4)
+        near = cKDTree(_flat(group)).query(_flat(products), distance_upper_bound=_APART)[0]
+        new = _unique(products[~np.isfinite(near)])
+        if len(group) + len(new) > _LARGEST_GROUP:
             raise MeshError(f"the declared symmetries generate more than {_LARGEST_GROUP} transforms; are the "
                             "matrices exact, and do the axes fit together?")
-        if len(grown) == len(group):
+        if not len(new):
             return group
-        group = grown
+        group = np.concatenate([group, new])
 
 
 def _unique(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
-    flat = transforms[:, :3].reshape(len(transforms), 12)
-    pairs = cKDTree(flat).query_pairs(_SAME * np.sqrt(12), output_type="ndarray")
+    if not len(transforms):
+        return transforms
+    pairs = cKDTree(_flat(transforms)).query_pairs(_APART, output_type="ndarray")
     again = np.zeros(len(transforms), bool)
     again[pairs.max(1)] = True  # of each set of equals only the first stays
     return transforms[~again]
+
+
+def _flat(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    return transforms[:, :3].reshape(len(transforms), 12)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation
 from storm_core.geometry.viewpoints import super_fibonacci_rotations
+from storm_core.kernels import njit
 from storm_core.rendering.raster import NumbaRenderer
 
 N_POINTS = 48
@@ -84,8 +84,8 @@ def build_templates(model: ObjectModel, n: int) -> Templates:
     outside = np.full((n, N_OUTSIDE, 3), np.nan, np.float32)
     anchors = np.zeros((n, N_ANCHORS), np.int32)
     kernel = np.ones((3, 3), np.uint8)
-    for i in range(n):
-        mask = rendering.mask[i].astype(np.uint8)
+    masks = rendering.mask.astype(np.uint8)
+    for i, mask in enumerate(masks):
         inner = cv2.erode(mask, kernel)
         v, u = np.nonzero(inner if inner.sum() > N_POINTS else mask)
         xyz = camera.back_project(np.stack([u, v], -1), rendering.depth[i, v, u]) - center_cam

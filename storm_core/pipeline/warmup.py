@@ -1,9 +1,10 @@
 """First calls are slow: kernels are compiled (once per machine) or loaded (once per process). Do it before frames come.
 
-`python -m storm_core.pipeline.warmup` compiles every kernel into the cache beside the sources.
+`python -m storm_core.pipeline.warmup` compiles every kernel into the folder that `storm doctor` names under `kernels`.
 """
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def warm_up(
         aside = frame.camera.width // 3
         jumped = {part: np.roll(getattr(later, part), aside, axis=1) for part in ("rgb", "depth")}
         tracker.track(replace(later, stamp_ns=66_666_667, **jumped))
-        tracker.stop(name)
+        tracker.reset(name)
     if monitor is not None:
         monitor.judge(
             frame, Track(object_name=name, stamp_ns=0, cam_from_obj=pose, covariance=known.covariance, innovation=0.0)
@@ -82,8 +83,9 @@ def warm_up(
         monitor.reset(name)
 
 
+@cache
 def compile_kernels() -> None:
-    """Compile every kernel of the default backends, coloured and uncoloured models alike."""
+    """Compile or load every kernel of the default backends, coloured and uncoloured models alike; once per process."""
     import tempfile
 
     import trimesh
@@ -110,8 +112,8 @@ def compile_kernels() -> None:
         sha256="warm-up",
     )
     models = {"box": model}
-    with tempfile.TemporaryDirectory() as cache:
-        config: StormConfig = build({"onboarding.cache": cache})
+    with tempfile.TemporaryDirectory() as folder:
+        config: StormConfig = build({"onboarding.cache": folder, "onboarding.rotations": 60})
         warm_up(
             models,
             localizer=build_localizer(config, models),

@@ -5,11 +5,12 @@ interpolated linearly in 1/z, which is exact for planes. Triangles that reach be
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.renderer import Rendering
 
 NEAR = 1e-3

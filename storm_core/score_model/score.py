@@ -6,11 +6,12 @@ surface of each particle, rendered anew every few steps and carried along with t
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.compare import crop_camera
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one
 from storm_core.tracking.sparse_model import sample_surface
 from storm_core.types import Frame

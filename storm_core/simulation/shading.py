@@ -1,8 +1,8 @@
 """Kernels that turn a rasterised scene into an image: ray-cast planes, one lamp with a shadow map, linear light."""
 
 import numpy as np
-from numba import njit
 
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one
 
 NO_SURFACE = -1

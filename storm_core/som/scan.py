@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from storm_core.evidence.features import FrameFeatures
 from storm_core.geometry.pose import from_rotation_translation, skew
+from storm_core.kernels import njit
 from storm_core.onboarding.templates import Templates, chroma_of
 
 FAST = {"contract", "reassoc", "arcp", "nsz", "afn"}

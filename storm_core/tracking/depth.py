@@ -1,7 +1,8 @@
 """Depth modality: projective point-to-plane residuals with a redescending kernel and occlusion reasoning."""
 
 import numpy as np
-from numba import njit
+
+from storm_core.kernels import njit
 
 # Counts that the kernel returns.
 INLIER, OCCLUDED, BEHIND, MISSING, OUTSIDE, SQUARES, WEIGHTS, SIZE = range(8)

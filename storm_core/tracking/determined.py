@@ -1,9 +1,10 @@
 """Whether an image holds an object in every direction."""
 
 import numpy as np
-from numba import njit
 
+from storm_core.geometry.linear import solve_positive
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.tracking.optimise import Fit
 from storm_core.tracking.symmetric import turning_axis
 
@@ -35,9 +36,9 @@ def least_kernel(information, diameter, free, enough):
     """
     shift = information[:3, :3] * diameter**2
     cross = information[:3, 3:] * diameter
-    turn = information[3:, 3:] + enough * np.outer(free, free)
+    turn = information[3:, 3:] + enough * free.reshape(3, 1) * free
     # What is known about the one when the other is not known at all (Schur complements).
     least = np.eye(3)
-    turn_alone = turn - cross.T @ np.linalg.solve(shift + least, cross)
-    shift_alone = shift - cross @ np.linalg.solve(turn + least, cross.T)
+    turn_alone = turn - cross.T @ solve_positive(shift + least, cross)
+    shift_alone = shift - cross @ solve_positive(turn + least, cross.T)
     return np.linalg.eigvalsh(shift_alone)[0], np.linalg.eigvalsh(turn_alone)[0]

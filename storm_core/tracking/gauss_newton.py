@@ -1,8 +1,9 @@
 """Compiled Gauss-Newton: the steps of an alignment, the judgement of a pose, and the order of many."""
 
 import numpy as np
-from numba import njit
 
+from storm_core.geometry.linear import solve_positive
+from storm_core.kernels import njit
 from storm_core.refinement.icp import apply_at
 from storm_core.tracking import depth, region
 from storm_core.tracking.depth import depth_kernel, measurement_sigma
@@ -17,8 +18,9 @@ TEXTURE_SCALE = 2
 MAX_SHIFT, MAX_TURN = 0.5, 0.5
 """Longest step: diameters, radians."""
 
-JUDGE_SCALE = 2
-"""Segment length [px] that poses are judged with."""
+JUDGE_SCALE, JUDGE_LEVEL = np.int64(2), np.int64(0)
+"""Segment length [px] and picture that poses are judged with. Plain numbers would be constants to numba: it would
+compile every term a second time for them."""
 
 RANK_STEP = 3
 """Every so many-th line and point serves when many poses are only put in order."""
@@ -149,7 +151,7 @@ def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, t
     table, counts, cost = terms_kernel(
         view, pose, pivot, cam, rgb, depth_image, odds, JUDGE_SCALE, gate, limits, hessian, gradient
     )
-    texture_terms(texture, 0, images, pose, pivot, cam, depth_image, limits[2], remembered, gradient)
+    texture_terms(texture, JUDGE_LEVEL, images, pose, pivot, cam, depth_image, limits[2], remembered, gradient)
     out = statistics_of(table, counts)
     lines = out[LINES]
     out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
@@ -197,7 +199,7 @@ def align_kernel(
         )
         level = 0 if scales[i] <= TEXTURE_SCALE else 1
         texture_terms(texture, level, images, pose, pivot, cam, depth_image, limits[2], hessian, gradient)
-        xi = np.linalg.solve(hessian, gradient)
+        xi = solve_positive(hessian, gradient.reshape(6, 1))[:, 0]
         shift = np.sqrt(xi[0] ** 2 + xi[1] ** 2 + xi[2] ** 2)
         turn = np.sqrt(xi[3] ** 2 + xi[4] ** 2 + xi[5] ** 2)
         xi *= min(1.0, MAX_TURN / max(turn, 1e-9), MAX_SHIFT * diameter / max(shift, 1e-9))

@@ -5,9 +5,9 @@ the pose teach the foreground, so an occluder's colours never become the object'
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from storm_core.kernels import njit
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.types import Frame
 

@@ -1,9 +1,9 @@
 """Which of the camera's modalities say nothing about an object in one frame."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from storm_core.kernels import njit
 from storm_core.tracking.histogram import BINS
 from storm_core.types import Frame
 

@@ -7,9 +7,9 @@ variance make one Gauss-Newton residual per line.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from storm_core.kernels import njit
 from storm_core.tracking.histogram import color_bin
 
 FUNCTION_LENGTH, DISTANCE_COUNT = 8, 12

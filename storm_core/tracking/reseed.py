@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between
+from storm_core.kernels import njit
 from storm_core.tracking.histogram import color_bin
 from storm_core.tracking.landmarks import landmarks, matches, motion, scene_motion
 from storm_core.tracking.optimise import center_of, moved, rank

@@ -7,12 +7,12 @@ does not matter to it. Points and normals live in the object frame, so a view st
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.evidence.compare import crop_camera
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.kernels import njit
 from storm_core.rendering.raster import raster_one
 
 MAX_LINES = 160

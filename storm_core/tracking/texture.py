@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from storm_core.geometry.pose import angle_between
+from storm_core.kernels import njit
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.types import Frame
 
@@ -89,7 +89,7 @@ def brightness_images(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
     return tuple(cv2.GaussianBlur(image, (5, 5), 1.0) for image in (grey, quarter))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _sample(image, u, v):
     """Bilinear value at (u, v), which must lie inside."""
     x, y = int(u), int(v)

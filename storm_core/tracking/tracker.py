@@ -111,8 +111,13 @@ class RegionDepthTracker:
         return registration
 
     def stop(self, object_name: str) -> None:
-        """Forget an object; unknown names are fine."""
+        """Follow an object no longer, but remember where it was last seen; unknown names are fine."""
         self._states.pop(object_name, None)
+
+    def reset(self, object_name: str) -> None:
+        """Forget all about an object, as if it had never been started; unknown names are fine."""
+        self.stop(object_name)
+        self._last.pop(object_name, None)
 
     def nudge(self, object_name: str, stamp_ns: int, correction: NDArray[np.float64]) -> bool:
         """Apply a left correction (4, 4) that was computed for the frame at `stamp_ns` to the current pose.

@@ -61,6 +61,7 @@ class FakeStages:
     hold: bool = False
     release: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
+    missing: tuple[Reason, ...] = ()
 
     def stages(self) -> Stages:
         return Stages(models=lambda config: {n: self._model(n) for n in config.objects or self.names},
@@ -126,6 +127,9 @@ class FakeTracker:
     def stop(self, object_name):
         self._stamps.pop(object_name, None)
 
+    def reset(self, object_name):
+        self.stop(object_name)
+
     def nudge(self, object_name, stamp_ns, correction):
         self._owner.nudged.append((object_name, stamp_ns))
         return object_name in self._stamps
@@ -137,7 +141,7 @@ class FakeTracker:
             self._stamps[name] = frame.stamp_ns
             if shows(frame):
                 out[name] = Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=pose_at(frame.stamp_ns),
-                                  covariance=COVARIANCE, innovation=0.01)
+                                  covariance=COVARIANCE, innovation=0.01, missing=self._owner.missing)
             else:
                 self.stop(name)
                 out[name] = TrackFailure(object_name=name, stamp_ns=frame.stamp_ns, reason=Reason.OUT_OF_VIEW)

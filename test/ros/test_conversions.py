@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
@@ -159,12 +160,14 @@ def test_the_published_covariance_is_that_of_the_objects_origin():
 def test_tracks_survive():
     tracks = [detections.EpochTrack(epoch=7 + k, track=Track(
         object_name=name, stamp_ns=c.stamp_ns(AT.stamp), cam_from_obj=se3_exp(np.full(6, 0.1 * (k + 1))),
-        covariance=covariance(k), innovation=0.25 * k, coasting=bool(k))) for k, name in enumerate(("a/b", "cup"))]
+        covariance=covariance(k), innovation=0.25 * k, coasting=bool(k),
+        missing=(Reason.NO_DEPTH, Reason.NO_COLOR)[:k])) for k, name in enumerate(("a/b", "cup"))]
     back = detections.read_tracks(detections.tracks_message(tracks, c.stamp_ns(AT.stamp), "optical"))
     for sent, got in zip(tracks, back, strict=True):
         assert (got.epoch, got.track.object_name, got.track.coasting) == (sent.epoch, sent.track.object_name,
                                                                         sent.track.coasting)
         assert got.track.innovation == sent.track.innovation and got.track.stamp_ns == sent.track.stamp_ns
+        assert got.track.missing == sent.track.missing
         assert np.allclose(got.track.cam_from_obj, sent.track.cam_from_obj)
         assert np.allclose(got.track.covariance, sent.track.covariance)
 
@@ -230,3 +233,13 @@ def test_status_says_state_reason_and_evidence():
     values = records.values_of(entry)
     assert entry.message == "SUSPECT: occluded" and values["previous_state"] == "TRACKING"
     assert values["trusted"] == "false" and values["coasting"] == "true" and values["evidence.inlier"] == "0.5"
+    assert values["missing"] == ""
+
+
+def test_status_warns_of_a_track_without_depth_or_colour():
+    state = ObjectState(state=State.TRACKING, reason=Reason.CONFIRMED, epoch=3)
+    whole = records.object_status("cup", state, None, "", State.VERIFYING)
+    assert whole.level == DiagnosticStatus.OK and whole.message == "TRACKING: confirmed"
+    half = records.object_status("cup", state, None, "", State.VERIFYING, (Reason.NO_DEPTH,))
+    assert half.level == DiagnosticStatus.WARN and half.message == "TRACKING: confirmed (no_depth)"
+    assert records.values_of(half)["missing"] == "no_depth"

@@ -20,6 +20,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from storm_core.errors import ConfigError, SetupError
+from storm_core.types import Reason
 from storm_ros import conversions, names, qos, records
 from storm_ros.playback import FramePublisher, shot_of
 from storm_ros.pose_node import PoseNode
@@ -243,6 +244,16 @@ def test_two_objects_are_followed_side_by_side_on_topics_of_their_own(bench):
     topics = dict(b.node.get_topic_names_and_types())
     assert "/object_pose/obj_1/pose" in topics and "/object_pose/cup/pose" in topics
     b.until(lambda: b.heard["tf"] and {t.child_frame_id for t in b.heard["tf"][-1].transforms} == {"cup", "1"}, "tf")
+
+
+def test_the_status_says_which_modality_is_missing(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    assert b.status()["missing"] == ""
+    b.fake.missing = (Reason.NO_DEPTH,)
+    b.until(lambda: b.status()["missing"] == "no_depth", "the status does not say so")
+    b.fake.missing = ()
+    b.until(lambda: b.status()["missing"] == "", "depth is back, the status does not say so")
 
 
 def test_late_poses_are_not_published_as_current(bench):

@@ -12,7 +12,7 @@ from storm_core.cli.health import OPTIONAL, Check, Machine, machine_checks, this
 
 GOOD = Machine(python=(3, 11), cores=4, installed={"numpy": "2.0", "scipy": "1.11", "opencv-python-headless": "4.10"},
                required=["numpy", "scipy"], gpus=("NVIDIA H200",), cache=Path("/home/robot/.cache/storm"),
-               cache_writable=True)
+               cache_writable=True, kernels=Path("/home/robot/.cache/storm/kernels"))
 NOTHING = dict.fromkeys(OPTIONAL, False)
 
 
@@ -32,6 +32,7 @@ def test_a_good_machine_is_all_ok() -> None:
     ({"cores": 1}, "cores", "warning", ("two cores",)),
     ({"gpus": ()}, "gpu", "warning", ("CPU", "nvidia-smi")),
     ({"cache_writable": False}, "cache", "warning", ("onboarding.cache",)),
+    ({"kernels": None}, "kernels", "warning", ("every start", "NUMBA_CACHE_DIR")),
 ])
 def test_each_lack_is_named_with_its_remedy(change: dict, name: str, status: str, words: tuple[str, ...]) -> None:
     machine = replace(GOOD, **change)
@@ -76,6 +77,7 @@ def test_text_shows_one_line_per_check_and_its_remedy() -> None:
 def test_this_machine_is_described_truthfully(tmp_path: Path) -> None:
     machine = this_machine({"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)})
     assert machine.gpus == () and machine.cache == tmp_path / "storm" and machine.cache_writable
+    assert machine.kernels == tmp_path / "storm" / "kernels"
     assert machine.cores >= 1 and "numpy" in machine.installed
     fake = tmp_path / "nvidia-smi"
     fake.write_text("#!/bin/sh\necho 'NVIDIA Fake 1'\n")

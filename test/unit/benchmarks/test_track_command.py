@@ -147,6 +147,8 @@ class _Tracker(Tracker):
 
     def stop(self, object_name: str) -> None: ...
 
+    def reset(self, object_name: str) -> None: ...
+
     def nudge(self, object_name: str, stamp_ns: int, correction: np.ndarray) -> bool:
         return False
 

@@ -125,6 +125,8 @@ class Follower:
     def stop(self, object_name: str) -> None:
         self.on = False
 
+    def reset(self, object_name: str) -> None: ...
+
     def nudge(self, object_name: str, stamp_ns: int, correction: np.ndarray) -> bool:
         return False
 

@@ -178,7 +178,8 @@ def test_events_happen(failure):
 
 def test_absent_objects_are_absent(tmp_path):
     out = tmp_path / "absence"
-    assert simulate(out, "--suite", "absence", "--strata", "presence", "--count", "5", "--small") == 0
+    assert simulate(out, "--suite", "absence", "--strata", "presence", "--count", "5", "--small",
+                    "--workers", "1") == 0
     benchmark = load_benchmark(out)
     scenes = {s.tags["presence"]: s for s in benchmark.scenes.values()}
     assert len(benchmark.scenes) == 5 and set(scenes) == {"present", "empty", "clutter", "same_shape", "same_print"}
@@ -214,7 +215,7 @@ def test_the_users_own_meshes_stand_on_the_table(tiny, tmp_path):
         (meshes / f"part_{obj_id}.ply").write_bytes((tiny / f"models/obj_{obj_id:06d}.ply").read_bytes())
     out = tmp_path / "out"
     assert simulate(out, "--suite", "registration", "--models", str(meshes), "--mesh-unit", "mm", "--small",
-                    "--count", "2", "--strata", "baseline") == 0
+                    "--count", "2", "--strata", "baseline", "--workers", "1") == 0
     benchmark = load_benchmark(out)
     assert {o.role for o in benchmark.objects.values()} == {"user"}
     assert {s.target for s in benchmark.scenes.values()} == {1, 2}

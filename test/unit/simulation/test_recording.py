@@ -20,6 +20,12 @@ def demo():
 
 
 @pytest.fixture(scope="module")
+def drawn():
+    """The `still` scenario that `still` has on disk."""
+    return SimulatedRecording("still", 5)
+
+
+@pytest.fixture(scope="module")
 def still(tmp_path_factory):
     """The `still` scenario on disk, both formats."""
     out = tmp_path_factory.mktemp("still")
@@ -98,15 +104,14 @@ def test_fast_motion_blurs_the_picture(demo):
     assert sharpness(352) < 0.8 * sharpness(10)
 
 
-def test_bop_scene_and_bag_give_back_the_frames(still):
-    simulated = SimulatedRecording("still", 5)
+def test_bop_scene_and_bag_give_back_the_frames(still, drawn):
     scene, bag = open_recording(still / "test" / "000001"), open_recording(still / "bag")
-    assert len(scene) == len(bag) == len(simulated) == 15
+    assert len(scene) == len(bag) == len(drawn) == 15
     frames = zip(scene.frames(), bag.frames(), strict=True)
     for k, (from_scene, from_bag) in enumerate(frames):
         if k > 2:
             break
-        frame = simulated.render(k).frame
+        frame = drawn.render(k).frame
         assert np.array_equal(from_scene.rgb, frame.rgb) and np.array_equal(from_bag.rgb, frame.rgb)
         assert np.abs(from_scene.depth - frame.depth).max() < 1e-4
         assert np.abs(from_bag.depth - frame.depth).max() < 1e-4
@@ -114,15 +119,14 @@ def test_bop_scene_and_bag_give_back_the_frames(still):
         assert from_scene.camera == from_bag.camera == frame.camera
 
 
-def test_ground_truth_of_both_formats_is_the_same(still):
-    simulated = SimulatedRecording("still", 5)
-    names = list(simulated.models)
+def test_ground_truth_of_both_formats_is_the_same(still, drawn):
+    names = list(drawn.models)
     scene, bag = open_recording(still / "test" / "000001"), open_recording(still / "bag")
     of_scene = load_truth(scene, object_ids(still / "models", names), names)
     of_bag = load_truth(bag, {}, names)
     for name in names:
         for k in (0, 14):
-            expected = simulated.cam_from_obj(name, k)
+            expected = drawn.cam_from_obj(name, k)
             assert np.allclose(of_scene.frames[name][k][0].cam_from_obj, expected, atol=1e-6)
             assert np.allclose(of_bag.frames[name][k][0].cam_from_obj, expected, atol=1e-6)
 

@@ -128,6 +128,47 @@ def test_depth_gradient_points_back_to_the_truth(frame: Frame, view: SparseView)
     assert np.linalg.norm(after - POSE) < 0.5 * before
 
 
+def segments_twin(
+    frame: Frame, q: np.ndarray, inner: float, outer: float, odds: np.ndarray, scale: int, behind: float
+) -> np.ndarray:
+    """Foreground probability (SEGMENTS,) of one line in plain NumPy: every pixel of the line at once."""
+    along = np.arange(region.SEGMENTS * scale) - 0.5 * (region.SEGMENTS * scale - 1)
+    x, y = np.floor(q[:2, None] + along * q[2:4, None] + 0.5).astype(int)
+    inside = (x >= 0) & (y >= 0) & (x < CAMERA.width) & (y < CAMERA.height)
+    x, y = np.where(inside, x, 0), np.where(inside, y, 0)
+    depth, near, far = frame.depth[y, x], np.float32(q[6]) - np.float32(behind), np.float32(q[6]) + np.float32(behind)
+    votes = odds[(frame.rgb[y, x].astype(int) >> 4) @ np.array([256, 16, 1])]
+    votes = np.where(depth > far, np.minimum(votes, 1 / 9), votes)
+    votes = np.where(inside & ~((depth > 0) & (depth < near)), votes, 1.0)
+    total = votes.reshape(region.SEGMENTS, scale).prod(1)
+    middle = along.reshape(region.SEGMENTS, scale).mean(1)
+    return np.where((middle < -inner) | (middle > outer), 0.5, total / (1 + total))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 5])
+def test_the_walk_along_a_line_agrees_with_its_slow_twin(scale: int) -> None:
+    """Any colours, depth in front, at, behind and missing; lines across the image border and short runs."""
+    rng = np.random.default_rng(scale)
+    size = (CAMERA.height, CAMERA.width)
+    frame = Frame(rgb=rng.integers(0, 256, (*size, 3)).astype(np.uint8), camera=CAMERA, stamp_ns=0,
+                  depth=rng.choice(np.array([0.0, 0.3, 0.5, 0.8], np.float32), size))
+    odds = np.exp(rng.uniform(-4, 4, 4096)).astype(np.float32)
+    cut, short = 0, 0
+    for _ in range(200):
+        turn = rng.uniform(0, 2 * np.pi)
+        q = np.array([rng.uniform(3, CAMERA.width - 4), rng.uniform(3, CAMERA.height - 4), np.cos(turn), np.sin(turn),
+                      0.0, 0.0, 0.5])
+        inner, outer = rng.uniform(2.5 * scale, 15.0 * scale, 2)
+        out = np.empty(region.SEGMENTS, np.float32)
+        region.segment_probabilities(q, inner, outer, frame.rgb, frame.depth, odds, scale, 0.1, out)
+        np.testing.assert_allclose(out, segments_twin(frame, q, inner, outer, odds, scale, 0.1), rtol=1e-5)
+        reach = 0.5 * region.SEGMENTS * scale
+        ends = q[:2] + np.outer([-reach, reach], q[2:4])
+        cut += bool((ends < 0).any() or (ends > (CAMERA.width, CAMERA.height)).any())
+        short += bool(min(inner, outer) < 0.4 * region.SEGMENTS * scale)
+    assert 5 < cut < 200 and 20 < short < 200, "not every case came up"
+
+
 def posterior_moments(p: np.ndarray) -> tuple[float, float]:
     return region.line_posterior(p.astype(np.float32), region.STEP, np.empty(region.DISTANCE_COUNT, np.float32))
 

@@ -13,6 +13,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, from_rotation_translation, inverse, se3_exp, so3_exp
 from storm_core.geometry.symmetry import symmetry_group
 from storm_core.metrics.motion import flips
+from storm_core.pipeline.warmup import warm_up
 from storm_core.tracking.symmetric import continued, turning_axis
 from storm_core.tracking.tracker import RegionDepthTracker
 from storm_core.types import Track
@@ -37,12 +38,14 @@ def declared(info: dict, mesh: trimesh.Trimesh | None = None) -> ObjectModel:
     return replace(model, symmetries=symmetry_group(info, 1e-3))
 
 
+BOXY, TURNED, CAN = declared(BOX), declared(ROUND), declared(CYLINDER)
+
 small = st.tuples(*[st.floats(-0.15, 0.15)] * 6)
 
 
 @given(small, st.integers(0, 3), st.tuples(*[st.floats(-1.5, 1.5)] * 3))
 def test_a_twin_of_a_box_continues_the_pose_it_is_the_twin_of(xi: tuple, k: int, turn: tuple) -> None:
-    model = declared(BOX)
+    model = BOXY
     reference = from_rotation_translation(so3_exp(turn), [0.1, 0.0, 0.6])
     pose = se3_exp(np.array(xi)) @ reference
     assert np.allclose(continued(model, pose @ model.symmetries[k], reference), pose, atol=1e-9)
@@ -50,8 +53,7 @@ def test_a_twin_of_a_box_continues_the_pose_it_is_the_twin_of(xi: tuple, k: int,
 
 @given(small, st.floats(-3.1, 3.1), st.booleans())
 def test_any_turn_about_a_continuous_axis_is_undone_exactly(xi: tuple, angle: float, flip: bool) -> None:
-    for info in (ROUND, CYLINDER):
-        model = declared(info)
+    for info, model in ((ROUND, TURNED), (CYLINDER, CAN)):
         reference = from_rotation_translation(so3_exp([0.5, 0.3, -0.2]), [0.1, 0.0, 0.6])
         offset = np.array(info["symmetries_continuous"][0]["offset"]) * 1e-3
         turn = so3_exp([0, 0, angle])
@@ -69,8 +71,8 @@ def test_any_turn_about_a_continuous_axis_is_undone_exactly(xi: tuple, angle: fl
 
 
 def test_only_continuous_declarations_have_an_axis() -> None:
-    assert turning_axis(declared(BOX)) is None and turning_axis(declared({})) is None
-    assert np.allclose(np.abs(turning_axis(declared(ROUND))), [0, 0, 1])
+    assert turning_axis(BOXY) is None and turning_axis(declared({})) is None
+    assert np.allclose(np.abs(turning_axis(TURNED)), [0, 0, 1])
 
 
 SHAPES = {
@@ -106,3 +108,17 @@ def test_registrations_of_twins_never_show_as_flips(shape: str) -> None:
             assert tracker.nudge(model.name, frame.stamp_ns, found[-1] @ twin @ inverse(found[-1]))
     measured = flips(np.array(found), np.array(truths), model.symmetries)
     assert (measured.symmetric, measured.turned) == (0, 0)
+
+
+def test_a_warm_up_leaves_no_trace() -> None:
+    """Else the first registration would be taken for the twin that looks most like the staged pose."""
+    model = declared(*SHAPES["box"])
+    rng = np.random.default_rng(0)
+    truth = from_rotation_translation(so3_exp([2.2, 0.3, 0.0]), [0.0, 0.0, 0.5])
+    frame = observe(model, truth, 0, background(rng), rng)
+    tracker = RegionDepthTracker({model.name: model}, TrackingConfig())
+    for twin in truth @ model.symmetries:
+        warm_up({model.name: model}, tracker=tracker)
+        followed = tracker.start(frame, registered(model.name, twin, 0)).cam_from_obj
+        assert np.allclose(followed, twin, atol=1e-12)
+        tracker.reset(model.name)
