@@ -24,7 +24,6 @@ class SomConfig:
     max_candidates: int = param(24, "candidates refined per search", "", 1, 500)
     accept: float = param(0.5, "probability above which a localization is reported as found", "", 0.0, 1.0)
     uncertain: float = param(0.2, "probability above which a localization is followed for a few frames", "", 0.0, 1.0)
-    full_search_every: int = param(3, "searches near the last pose per search of the whole image", "", 1, 100)
     max_depth: float = param(2.0, "largest distance searched", "m", 0.1, 20.0)
     min_depth: float = param(0.15, "smallest distance searched", "m", 0.01, 5.0)
 
@@ -66,8 +65,8 @@ class RecoveryConfig:
     occluded_timeout: float = param(1.0, "time an occluded track coasts before it is lost", "s", 0.0, 60.0)
     stage_timeout: float = param(10.0, "time a search or registration may take", "s", 0.5, 300.0)
     absent_after: int = param(3, "failed searches in a row before the object counts as absent", "", 1, 100)
-    backoff: float = param(0.2, "pause after the first failed search while absent", "s", 0.0, 60.0)
-    backoff_max: float = param(0.4, "longest pause between searches while absent", "s", 0.0, 600.0)
+    backoff: float = param(0.1, "pause after the first failed search while absent", "s", 0.0, 60.0)
+    backoff_max: float = param(0.2, "longest pause between searches while absent", "s", 0.0, 600.0)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ CROP_DIAMETERS = 1.15
 HUE_BINS = 6
 TELLING_CONTRAST = 0.35
 """Standard deviation of the model's log colour from which a correlation says all it can."""
-COARSE_SIDE = 40
+COARSE_SIDE = 48
 """Crop resolution [px] up to which the coarse surface shows all that can be seen, at a fraction of the time."""
 MIN_COLORED = 8
 """Pixels below which a colour correlation says nothing."""

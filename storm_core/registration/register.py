@@ -80,8 +80,8 @@ def best_candidate(
     if odds[0] < CONVINCING:
         some = distinct(twins, model, 4, 0.03, 4.0)
         if model.colors is not None:
-            some = distinct(judge.ordered(turned(model, some), 72)[0], model, 4, 0.03, 10.0)
-        some, _ = polish(judge, some, side=72, rounds=6, samples=36, shift=0.04, turn_deg=5.0)
+            some = distinct(judge.ordered(turned(model, some), 48)[0], model, 4, 0.03, 10.0)
+        some, _ = polish(judge, some, side=48, rounds=6, samples=36, shift=0.04, turn_deg=5.0)
         twins, odds = judge.ordered(np.concatenate([twins, some]), 96)
     pose = twins[0]
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])

@@ -14,7 +14,7 @@ from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.judge import Judge
 from storm_core.som.blind import blind_candidates
-from storm_core.som.scan import scan, scan_image
+from storm_core.som.scan import MAX_SEEDS, scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
 PLACED = 900
@@ -26,8 +26,11 @@ CONVINCING = 0.6
 FLAT = 0.015
 """Thickness [m] up to which an object that lies on a table is part of the table's plane."""
 
-THOROUGH_EVERY = 4
-"""Every so many-th full search for an object that was seen before also looks where depth is missing."""
+HIDDEN_EVERY = 6
+"""Every so many-th search of the whole image, for an object that was seen before, looks where depth is missing."""
+
+LIVE_SEEDS, LIVE_LEAST = 700, 0.4
+"""A live search uses fewer seeds, and leaves to the next one what does not look at least so probable."""
 
 HYPOTHESES = 8
 """Poses handed to registration."""
@@ -39,42 +42,64 @@ class GeometricLocalizer:
     def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
         self._config = config
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
-        self._cheap_searches: dict[str, int] = {}
+        self._tried: dict[str, int] = {}
 
     def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
         onboarded = self._onboarded[object_name]
         features = frame_features(frame)
         if hint.mask is not None:
             return self._from_mask(frame, object_name, hint.mask)
-        thorough = True
         if hint.cam_from_obj is not None:
-            found = self._again(features, onboarded, hint)
-            tried = self._cheap_searches.get(object_name, 0)
-            self._cheap_searches[object_name] = 0 if isinstance(found, Localization) else tried + 1
-            if isinstance(found, Localization) or tried % self._config.full_search_every:
-                return found
-            # A live search comes back soon, and the first to answer counts: what is hidden now may soon not be.
-            thorough = tried // self._config.full_search_every % THOROUGH_EVERY == THOROUGH_EVERY - 1
+            return self._live(features, onboarded, hint)
         poses = self.candidates(features, onboarded, hint)
-        found = self._answer(features, onboarded, poses, CONVINCING) if len(poses) else None
+        found = self._answer(features, onboarded, poses, CONVINCING)
         if isinstance(found, Localization):
             return found
-        if thorough:
-            poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
+        poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
+        return self._answer(features, onboarded, poses, self._config.uncertain)
+
+    def _live(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
+        """Around the last pose, and when nothing convincing is there, the whole image.
+
+        A live search comes back soon, and the first to answer counts: what is hidden now may soon not be, so that only
+        some searches look where depth is missing, and those look nowhere else.
+        """
+        name = onboarded.model.name
+        found = self._around(features, onboarded, hint)
+        if not isinstance(found, Localization):
+            tried = self._tried.get(name, 0)
+            hidden = tried % HIDDEN_EVERY == HIDDEN_EVERY - 1
+            if hidden:
+                poses = self.hidden_candidates(features, onboarded, hint)
+            else:
+                poses = self.candidates(features, onboarded, hint, LIVE_SEEDS)
+            found = self._answer(features, onboarded, poses, max(self._config.uncertain, LIVE_LEAST))
+            self._tried[name] = tried + 1
+        if isinstance(found, Localization):
+            self._tried[name] = 0
+        return found
+
+    def _around(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
+        """The object within a quarter of its diameter of the last pose, if it is convincing there."""
+        model = onboarded.model
+        shifts = np.stack(np.meshgrid(*[[-0.25, 0.0, 0.25]] * 3), -1).reshape(-1, 3) * model.diameter
+        poses = np.repeat(hint.cam_from_obj[None], len(shifts), 0)
+        poses[:, :3, 3] += shifts
+        poses, _, _ = refine(features, model, poses, side=40, iterations=8, gate=(0.25, 0.06))
+        return self._answer(features, onboarded, poses, CONVINCING)
+
+    def _answer(
+        self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], least: float
+    ) -> Localization | NotFound:
+        """The verifier's choice among candidates (N, 4, 4); NotFound below the probability `least`."""
+        frame, object_name = features.frame, onboarded.model.name
         if len(poses) == 0:
             return NotFound(
                 object_name=object_name,
                 stamp_ns=frame.stamp_ns,
                 reason=Reason.NO_CANDIDATE,
-                detail="no template is supported by the depth image",
+                detail="no template is supported by the image",
             )
-        return self._answer(features, onboarded, poses, self._config.uncertain)
-
-    def _answer(
-        self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], least: float
-    ) -> Localization | NotFound:
-        """The verifier's choice among candidates; NotFound below the probability `least`."""
-        frame, object_name = features.frame, onboarded.model.name
         table = compare(features, onboarded.model, poses, side=64)
         order = np.argsort(-VERIFIER.ranking(table), kind="stable")[:HYPOTHESES]
         # Registration refines them all, and may prefer another than the first: any of them may be the object.
@@ -100,34 +125,15 @@ class GeometricLocalizer:
             probability=probability,
         )
 
-    def _again(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
-        """The cheap searches when the last pose is known: around that pose, then its rotation anywhere.
-
-        Only a convincing answer counts; anything less is left to a full search.
-        """
-        model = onboarded.model
-        last = hint.cam_from_obj
-        shifts = np.stack(np.meshgrid(*[[-0.25, 0.0, 0.25]] * 3), -1).reshape(-1, 3) * model.diameter
-        poses = np.repeat(last[None], len(shifts), 0)
-        poses[:, :3, 3] += shifts
-        poses, _, _ = refine(features, model, poses, side=40, iterations=8, gate=(0.25, 0.06))
-        found = self._answer(features, onboarded, poses, CONVINCING)
-        if isinstance(found, Localization):
-            return found
-        trace = np.einsum("tij,ij->t", onboarded.templates.rotations, last[:3, :3])
-        near = np.nonzero(trace > 1 + 2 * np.cos(np.deg2rad(45.0)))[0]
-        poses = self.candidates(features, onboarded, hint, near)
-        return self._answer(features, onboarded, poses, CONVINCING) if len(poses) else found
-
     def candidates(
-        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, subset: NDArray[np.int64] | None = None
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, seeds: int = MAX_SEEDS
     ) -> NDArray[np.float64]:
-        """Refined distinct candidate poses (K, 4, 4), best first. subset: templates to try (None = all)."""
+        """Refined distinct candidate poses (K, 4, 4), best first."""
         model = onboarded.model
         flat = model.size.min() < FLAT
         region = _region(features.frame, hint)
-        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region, on_plane=flat)
-        poses, _ = scan(image, onboarded.templates, model.diameter, model.center, subset=subset)
+        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region, on_plane=flat, most=seeds)
+        poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
         poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
             return poses

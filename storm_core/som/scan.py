@@ -56,8 +56,12 @@ def scan_image(
     region: NDArray[np.bool_] | None = None,
     *,
     on_plane: bool = False,
+    most: int = MAX_SEEDS,
 ) -> ScanImage:
     """Subsample the frame by 2 and choose seeds off the dominant plane, or `on_plane` too; in `region` (H, W) if given.
+
+    Args:
+      most: seeds beyond this number are thinned at random.
     """
     frame = features.frame
     depth = np.ascontiguousarray(frame.depth[::2, ::2])
@@ -72,7 +76,7 @@ def scan_image(
     use = off_plane & grid
     if region is not None:
         use &= region[::2, ::2]
-    v, u = thinned(*np.nonzero(use), MAX_SEEDS)
+    v, u = thinned(*np.nonzero(use), most)
     seeds = np.stack([u, v], -1).astype(np.int32)
     return ScanImage(depth, features.normal, chroma_of(smooth), camera, seeds, depth[v, u].astype(float))
 
@@ -292,27 +296,24 @@ def scan(
     *,
     least: float = 0.35,
     keep_per_seed: int = 3,
-    subset: NDArray[np.int64] | None = None,
     blind: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Candidate poses (K, 4, 4) and scores (K,), best first, before non-maximum suppression.
 
     Args:
-      least: scores below are dropped. subset: template indices to use (None = all).
+      least: scores below are dropped.
       blind: the seeds have no depth (see `som/blind.py`): templates keep their rotation, colour must agree.
     """
-    pick = slice(None) if subset is None else subset
     t = templates
-    points, normals = t.points[pick], t.normals[pick]
     best = _scan(
         image.seeds,
         image.distances,
         blind,
-        points,
-        normals,
-        t.chroma[pick],
-        t.outside[pick],
-        t.anchors[pick],
+        t.points,
+        t.normals,
+        t.chroma,
+        t.outside,
+        t.anchors,
         image.depth,
         image.normal,
         image.chroma,
@@ -329,11 +330,11 @@ def scan(
     template, anchor = best[:, 1].astype(int), best[:, 2].astype(int)
     u, v = image.seeds[chosen].T
     turn = np.broadcast_to(np.eye(3), (len(best), 3, 3)) if blind else _aligning_rotations(
-        normals[template, anchor].astype(float), image.normal[v, u].astype(float)
+        t.normals[template, anchor].astype(float), image.normal[v, u].astype(float)
     )
-    rotations = turn @ t.rotations[pick][template]
+    rotations = turn @ t.rotations[template]
     z = image.distances[chosen]
     c = image.camera
     xyz = np.stack([(u - c[2]) / c[0] * z, (v - c[3]) / c[1] * z, z], -1)
-    origin = xyz - (turn @ points[template, anchor].astype(float)[..., None])[..., 0] - rotations @ center
+    origin = xyz - (turn @ t.points[template, anchor].astype(float)[..., None])[..., 0] - rotations @ center
     return from_rotation_translation(rotations, origin), best[:, 0]
