@@ -130,9 +130,16 @@ class GeometricLocalizer:
     ) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first."""
         model = onboarded.model
-        flat = model.size.min() < FLAT
         region = _region(features.frame, hint)
-        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region, on_plane=flat, most=seeds)
+        image = scan_image(
+            features,
+            self._config.min_depth,
+            self._config.max_depth,
+            4,
+            region,
+            on_plane=model.size.min() < FLAT,
+            most=seeds,
+        )
         poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
         poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
