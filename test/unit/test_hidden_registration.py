@@ -9,23 +9,24 @@ from hypothesis import strategies as st
 
 from storm_core.config import OnboardingConfig, RegistrationConfig, SomConfig
 from storm_core.evaluation.explained import without
-from storm_core.evidence.columns import PICTURE
+from storm_core.evidence.columns import COLUMNS, PICTURE
 from storm_core.evidence.compare import CROP_DIAMETERS, compare, crop_camera, precision, to_evidence
 from storm_core.evidence.features import frame_features
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.evidence.verifier import supported_share
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
-from storm_core.registration.decoys import DIFFERENT, decoy_margin, decoys
+from storm_core.registration.decoys import DIFFERENT, EXPECTED_MARGIN, decoy_margin, decoys, doubt
 from storm_core.registration.given_mask import mask_agreement, mask_log_odds
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import perturbed, polish
-from storm_core.registration.register import GeometricRegistrar, distinct
+from storm_core.registration.register import Candidate, GeometricRegistrar, distinct, rejection
 from storm_core.registration.twins import declared_distance
 from storm_core.rendering.raster import NumbaRenderer
-from storm_core.som.detect import GeometricLocalizer
-from storm_core.types import Frame, Hint, Localization, Registration
+from storm_core.som.detect import HIDDEN_EVERY, GeometricLocalizer
+from storm_core.types import Frame, Hint, Localization, Reason, Registration
 from test.synthetic import bracket, frame_of, pose, textured_box
 
 TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
@@ -174,3 +175,49 @@ def test_what_was_found_is_out_of_the_way_of_the_next_search(onboarding: Onboard
     for place in places:
         assert min(declared_distance(model, place, p) for p in found) < 0.1 * model.diameter
     assert not isinstance(localizer.localize(frame, model.name, Hint()), Localization)
+
+
+def test_the_lead_over_decoys_only_ever_counts_against_a_pose() -> None:
+    assert doubt(EXPECTED_MARGIN + 5) == doubt(EXPECTED_MARGIN) == doubt(float("nan")) == 0.0
+    assert doubt(EXPECTED_MARGIN - 1.0) == pytest.approx(-1.0)
+
+
+def test_a_pose_that_turns_alike_is_named_ambiguous_unless_no_colour_could_tell() -> None:
+    evidence = replace(to_evidence(np.ones(COLUMNS)), margin=-2.0)
+    refused = Candidate(TRUTH, 0.3, evidence)
+    assert rejection(refused, 0.5) is Reason.AMBIGUOUS
+    assert rejection(replace(refused, evidence=replace(evidence, margin=4.0)), 0.5) is Reason.VERIFIER_REJECTED
+    model = replace(textured_box(), colors=None)
+    judge = Judge(frame_features(frame_of([(model, TRUTH)])), model)
+    turns = np.tile(np.eye(4), (4, 1, 1))
+    turns[1:, :3, :3] = so3_exp(np.pi * np.eye(3))
+    assert decoy_margin(judge, TRUTH, turns, float("nan")) > 1.0
+    # Where colours could tell, the same turns are decoys; here they look as good as the pose.
+    assert decoy_margin(judge, TRUTH, turns, 1.0) < 0.1
+
+
+def test_a_pose_mostly_outside_the_image_is_less_supported() -> None:
+    inside = to_evidence(np.ones(COLUMNS))
+    whole, part = (replace(inside, inside=share, inlier=0.9, missing=0.0) for share in (1.0, 0.4))
+    assert supported_share(whole) > 2 * supported_share(part)
+
+
+def test_live_searches_look_around_the_last_pose_first_and_share_the_rest(
+    onboarding: OnboardingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = textured_box()
+    localizer = GeometricLocalizer({model.name: model}, SomConfig(), onboarding)
+    done: list[str] = []
+    for kind in ("candidates", "hidden_candidates"):
+        search = getattr(GeometricLocalizer, kind)
+        monkeypatch.setattr(GeometricLocalizer, kind,
+                            lambda *a, kind=kind, search=search: (done.append(kind), search(*a))[1])
+    hint = Hint(cam_from_obj=shifted(0.01))
+    frame = frame_of([(model, TRUTH)], noise=0.002)
+    assert isinstance(localizer.localize(frame, model.name, hint), Localization)
+    assert done == [], "where it was last seen"
+    empty = frame_of([(model, shifted(0.0, 0.0, 5.0))], noise=0.002)
+    for _ in range(2 * HIDDEN_EVERY):
+        assert not isinstance(localizer.localize(empty, model.name, hint), Localization)
+    one_round = ["candidates"] * (HIDDEN_EVERY - 1) + ["hidden_candidates"]
+    assert done == 2 * one_round

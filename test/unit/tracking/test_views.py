@@ -85,6 +85,21 @@ def test_the_coarse_surface_looks_like_the_fine_one() -> None:
     assert np.median(np.abs(fine[v, u] - coarse[y, x])[both]) < 5e-4
 
 
+def test_the_coarse_surface_wears_the_colours_of_the_fine_one() -> None:
+    import trimesh
+
+    from test.synthetic import model_of
+
+    mesh = trimesh.creation.icosphere(subdivisions=5, radius=0.05)
+    colors = np.clip(128 + 2400 * mesh.vertices, 0, 255).astype(np.uint8)
+    model = model_of(mesh, "ball", colors)
+    coarse = model.coarse
+    assert coarse.colors is not None and len(coarse.colors) == len(coarse.vertices) < len(model.vertices)
+    expected = np.clip(128 + 2400 * coarse.vertices, 0, 255)
+    assert np.abs(coarse.colors - expected).mean() < 4.0
+    assert model_of(mesh, "plain", None).coarse.colors is None
+
+
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_matrices_are_positive_definite_when_they_have_full_rank(seed: int, columns: int) -> None:
     factor = np.random.default_rng(seed).normal(size=(6, columns))
