@@ -13,6 +13,7 @@ from storm_core.geometry.suppress import suppress
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.judge import Judge
+from storm_core.registration.twins import resolve_twins
 from storm_core.som.blind import blind_candidates
 from storm_core.som.scan import MAX_SEEDS, scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
@@ -86,13 +87,23 @@ class GeometricLocalizer:
         poses = np.repeat(hint.cam_from_obj[None], len(shifts), 0)
         poses[:, :3, 3] += shifts
         poses, _, _ = refine(features, model, poses, side=40, iterations=8, gate=(0.25, 0.06))
-        return self._answer(features, onboarded, poses, CONVINCING)
+        return self._answer(features, onboarded, poses, CONVINCING, turns=False)
 
     def _answer(
-        self, features: FrameFeatures, onboarded: Onboarded, poses: NDArray[np.float64], least: float
+        self,
+        features: FrameFeatures,
+        onboarded: Onboarded,
+        poses: NDArray[np.float64],
+        least: float,
+        *,
+        turns: bool = True,
     ) -> Localization | NotFound:
-        """The verifier's choice among candidates (N, 4, 4); NotFound below the probability `least`."""
-        frame, object_name = features.frame, onboarded.model.name
+        """The verifier's choice among candidates (N, 4, 4); NotFound below the probability `least`.
+
+        turns: where none is convincing, their twins by the symmetries of the shape alone are candidates as well.
+        """
+        frame, model = features.frame, onboarded.model
+        object_name = model.name
         if len(poses) == 0:
             return NotFound(
                 object_name=object_name,
@@ -100,18 +111,19 @@ class GeometricLocalizer:
                 reason=Reason.NO_CANDIDATE,
                 detail="no template is supported by the image",
             )
-        table = compare(features, onboarded.model, poses, side=64)
-        order = np.argsort(-VERIFIER.ranking(table), kind="stable")[:HYPOTHESES]
+        poses, probable = _likeliest(features, model, poses)
+        if turns and probable.max() < CONVINCING and model.colors is not None and len(onboarded.shape_symmetries) > 1:
+            twins = resolve_twins(features, model, poses, onboarded.shape_symmetries, side=64)
+            poses, probable = _likeliest(features, model, np.concatenate([poses, twins[:HYPOTHESES]]))
         # Registration refines them all, and may prefer another than the first: any of them may be the object.
-        probable = [VERIFIER.probability(to_evidence(row)) for row in table[order]]
-        probability = max(probable)
-        best = poses[order[int(np.argmax(probable))]]
+        probability = float(probable.max())
+        best = poses[probable.argmax()]
         if probability < least:
             return NotFound(
                 object_name=object_name,
                 stamp_ns=frame.stamp_ns,
                 reason=Reason.VERIFIER_REJECTED,
-                detail=f"best of {len(poses)} candidates has probability {probability:.2f}",
+                detail=f"the best candidate has probability {probability:.2f}",
                 probability=probability,
             )
         mask = modal_mask(frame, onboarded.model, best)
@@ -121,7 +133,7 @@ class GeometricLocalizer:
             object_name=object_name,
             stamp_ns=frame.stamp_ns,
             mask=mask,
-            cam_from_objs=poses[order],
+            cam_from_objs=poses,
             probability=probability,
         )
 
@@ -180,6 +192,15 @@ class GeometricLocalizer:
         return Localization(
             object_name=name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=np.zeros((0, 4, 4)), probability=1.0
         )
+
+
+def _likeliest(
+    features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most HYPOTHESES of the poses (N, 4, 4), best first, and their probabilities."""
+    table = compare(features, model, cam_from_objs, side=64)
+    order = np.argsort(-VERIFIER.ranking(table), kind="stable")[:HYPOTHESES]
+    return cam_from_objs[order], np.array([VERIFIER.probability(to_evidence(row)) for row in table[order]])
 
 
 def _region(frame: Frame, hint: Hint) -> NDArray[np.bool_] | None:
