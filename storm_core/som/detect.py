@@ -114,7 +114,10 @@ class GeometricLocalizer:
         poses, probable = _likeliest(features, model, poses)
         if turns and probable.max() < CONVINCING and model.colors is not None and len(onboarded.shape_symmetries) > 1:
             twins = resolve_twins(features, model, poses, onboarded.shape_symmetries, side=64)
-            poses, probable = _likeliest(features, model, np.concatenate([poses, twins[:HYPOTHESES]]))
+            turned, likelier = _likeliest(features, model, twins[:HYPOTHESES])
+            # So many tries make something look fair by chance: only a convincing one counts.
+            if likelier.max() >= CONVINCING:
+                poses, probable = turned, likelier
         # Registration refines them all, and may prefer another than the first: any of them may be the object.
         probability = float(probable.max())
         best = poses[probable.argmax()]
