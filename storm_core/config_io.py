@@ -10,11 +10,12 @@ from storm_core.config import StormConfig, build, describe, flatten
 from storm_core.errors import ConfigError
 
 
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"dotted.path": value} of the leaves of nested mappings."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            out |= _dotted(value, f"{prefix}{key}.")
+            out |= dotted(value, f"{prefix}{key}.")
         else:
             out[f"{prefix}{key}"] = value
     return out
@@ -36,7 +37,7 @@ def read_config(path: Path | str | None, overrides: Mapping[str, Any] | None = N
             raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
         tree = tree.get("/**", tree)
         tree = tree.get("ros__parameters", tree) if isinstance(tree, Mapping) else {}
-        values = _dotted(tree)
+        values = dotted(tree)
     return build(values | dict(overrides or {}))
 
 

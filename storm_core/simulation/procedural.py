@@ -101,7 +101,7 @@ def build(recipe: Recipe) -> ProceduralObject:
     mesh.apply_translation(-centre)
     model = object_model(recipe.name, mesh, colors, centred=False)
     mesh.apply_scale(recipe.size / model.diameter)
-    declared = _declaration(turns, flip)
+    declared = declaration(turns, flip)
     return ProceduralObject(recipe=recipe, declared=declared, model=object_model(
         recipe.name, mesh, colors, centred=False, symmetries=symmetry_group(declared, 1e-3)))
 
@@ -132,7 +132,7 @@ def _painted(shape: Shape, recipe: Recipe) -> tuple[NDArray[np.float32] | None, 
     return prints.six_sided(mesh, sides), 1, False
 
 
-def _declaration(turns: int, flip: bool) -> dict[str, Any]:
+def declaration(turns: int, flip: bool) -> dict[str, Any]:
     """The whole finite group but identity, because readers of the format do not multiply discrete symmetries."""
     about_z = [so3_exp([0, 0, 2 * np.pi * k / turns]) for k in range(turns)] if turns != CONTINUOUS else [np.eye(3)]
     group = [turn @ f for f in ([np.eye(3), so3_exp([np.pi, 0, 0])] if flip else [np.eye(3)]) for turn in about_z]

@@ -1,0 +1,241 @@
+"""Denoising score matching: the training loop of the score network (`storm train score`).
+
+The loss is |s - s*|^2, s the network's score and s* the exact score of the noise that was added, both times the noise
+width, so that every level counts alike (Vincent 2011; Song and Ermon 2019), plus a Huber loss of the error head.
+Checkpoints hold everything, so that a run may be cut into slices of any length and gives the same steps.
+"""
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.report.atomic import whole_file
+from storm_core.score_model.network import FIXED, NetworkConfig, encode, initial_parameters, repeated, score_and_error
+from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
+from storm_core.training.run_log import RunLog
+from storm_core.training.score_batches import Batch
+from storm_core.training.score_config import ScoreTraining, TrainingArguments, training_yaml
+from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.npz"
+BINS = 4
+"""Parts of the range of levels that losses are reported for."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of `train` did: steps in all, steps now, seconds, the last validation, where the weights are."""
+
+    step: int
+    steps_now: int
+    seconds: float
+    validation: dict[str, float]
+    weights: Path
+
+
+def require_torch() -> Any:
+    """The torch module, or one error that says how to get it."""
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendError("training the score network needs torch, which is not installed; run `make full` or "
+                           "`pip install torch==2.13.0` (inference works without)") from error
+    return torch
+
+
+def train(config: ScoreTraining, *, resume: bool = False, log: RunLog | None = None, progress: bool = True) -> Outcome:
+    """Train until config.training.steps or .minutes are over; checkpoints, weights and a log go to training.out.
+
+    Raises:
+      ConfigError: the folder holds another run. BackendError: no torch, or no such device.
+    """
+    torch = require_torch()
+    arguments = config.training
+    if arguments.device != "cpu" and not torch.cuda.is_available():
+        raise BackendError(f"training.device is {arguments.device}, but torch sees no CUDA device; use cpu")
+    folder = Path(arguments.out).expanduser()
+    state = _started(torch, config, folder, resume)
+    source = source_of(config)
+    begin, first = time.monotonic(), state.step
+    validation: dict[str, float] = {}
+    log = log or RunLog()
+    numbers = range(state.step, arguments.steps)
+    with contextlib.ExitStack() as stack:
+        batches = stack.enter_context(_batches(source, arguments, numbers))
+        bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc="score network",
+                                       disable=not progress, unit="step"))
+        for number, batch in batches:
+            figures = state.learn(batch, _rate(arguments, number))
+            log.write(number, {f"train/{k}": v for k, v in figures.items()})
+            bar.set_postfix(loss=f"{figures['loss']:.3f}")
+            bar.update()
+            out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
+            if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
+                validation = state.validate(source, arguments)
+                log.write(number, {f"val/{k}": v for k, v in validation.items()})
+                _saved(torch, state, config, folder, validation)
+            if out_of_time:
+                break
+    return Outcome(state.step, state.step - first, time.monotonic() - begin, validation, folder / WEIGHTS)
+
+
+class State:
+    """Weights, their running average and the optimiser."""
+
+    def __init__(self, torch: Any, config: ScoreTraining, params: dict[str, Any]) -> None:
+        self._torch, self.config, self.network = torch, config, config.model.network
+        device = config.training.device
+        self.params = {k: torch.tensor(v, device=device).requires_grad_(k not in FIXED) for k, v in params.items()}
+        self.average = {k: v.detach().clone() for k, v in self.params.items()}
+        self.step = 0
+        learned = [v for k, v in self.params.items() if k not in FIXED]
+        self.optimizer = torch.optim.AdamW(learned, lr=config.training.learning_rate, betas=(0.9, 0.99),
+                                           weight_decay=config.training.weight_decay)
+
+    def learn(self, batch: Batch, rate: float) -> dict[str, float]:
+        """One step; losses by part of the range of levels."""
+        torch = self._torch
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, figures = self._loss(self.params, batch)
+        loss.backward()
+        learned = [v for k, v in self.params.items() if k not in FIXED]
+        norm = float(torch.nn.utils.clip_grad_norm_(learned, 2.0))
+        if np.isfinite(norm):
+            self.optimizer.step()
+        self.step += 1
+        keep = min(self.config.training.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.params.items():
+                self.average[name].lerp_(value, 1 - keep)
+        return figures | {"gradient": norm, "rate": rate}
+
+    def validate(self, source: Source, arguments: TrainingArguments) -> dict[str, float]:
+        """Losses of the averaged weights on views that are never trained on; the same views every time."""
+        count = max(1, source.validation // arguments.views)
+        with self._torch.no_grad():
+            tables = [self._loss(self.average, source.batch(FIRST_VALIDATION + k))[1] for k in range(count)]
+        return {k: float(np.mean([t[k] for t in tables])) for k in tables[0]}
+
+    def _loss(self, params: dict[str, Any], batch: Batch) -> tuple[Any, dict[str, float]]:
+        score, error = predicted(self._torch, params, self.network, batch, self.config.training.device)
+        target = self._tensor(batch.target)
+        miss = (score - target) ** 2
+        of_error = self._torch.nn.functional.smooth_l1_loss(error, self._tensor(batch.error), beta=0.3)
+        loss = miss.sum(-1).mean() + self.config.training.error_weight * of_error
+        shift, turn = (miss[:, s].sum(-1).detach().cpu().numpy() for s in (slice(0, 3), slice(3, 6)))
+        part = np.minimum((batch.level * BINS).astype(int), BINS - 1)
+        figures = {"loss": float(loss.detach()), "error": float(of_error.detach())}
+        for k in range(BINS):
+            figures |= {f"shift{k}": float(shift[part == k].mean()), f"turn{k}": float(turn[part == k].mean())}
+        return loss, figures
+
+    def _tensor(self, x: Any) -> Any:
+        return self._torch.as_tensor(x, device=self.config.training.device)
+
+    def weights(self, facts: dict[str, Any]) -> ScoreWeights:
+        return ScoreWeights({k: v.detach().cpu().numpy() for k, v in self.average.items()}, self.network,
+                            self.config.model.schedule, facts)
+
+
+def predicted(torch: Any, params: dict[str, Any], network: NetworkConfig, batch: Batch, device: str) -> tuple[Any, Any]:
+    """Score (B K, 6) and log error (B K,) of a batch."""
+    x = {f.name: torch.as_tensor(getattr(batch, f.name), device=device) for f in fields(Batch)}
+    scene = encode(params, network, x["scene"], x["scene_normals"])
+    scene = repeated(scene, len(batch.level) // len(batch.scene))
+    obj = encode(params, network, x["obj"], x["obj_normals"])
+    return score_and_error(params, network, scene, obj, x["centers"], x["rays"], x["axes"], x["level"], x["widths"])
+
+
+def _rate(arguments: TrainingArguments, number: int) -> float:
+    """Learning rate of a step: warm-up, constant, and linearly down to a twentieth over the last `decay` steps."""
+    rise = min(1.0, (number + 1) / max(arguments.warmup, 1))
+    fall = min(1.0, max((arguments.steps - number) / max(arguments.decay, 1), 0.05))
+    return arguments.learning_rate * rise * fall
+
+
+@contextlib.contextmanager
+def _batches(source: Source, arguments: TrainingArguments, numbers: range
+             ) -> Iterator[Iterator[tuple[int, Batch]]]:
+    """(number, batch) in order, made by this process or ahead of time by others; the same batches either way."""
+    if arguments.workers == 0:
+        yield ((number, source.batch(number)) for number in numbers)
+        return
+    pool = ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn"))
+    try:
+        yield _ahead(pool, source.batch, numbers, 3 * arguments.workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], Batch], numbers: range, depth: int
+           ) -> Iterator[tuple[int, Batch]]:
+    waiting: list[tuple[int, Future[Batch]]] = []
+    for number in numbers:
+        waiting.append((number, pool.submit(make, number)))
+        if len(waiting) > depth:
+            done, future = waiting.pop(0)
+            yield done, future.result()
+    for done, future in waiting:
+        yield done, future.result()
+
+
+def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> State:
+    """A new state, or the one of the folder's checkpoint."""
+    file = folder / CHECKPOINT
+    torch.manual_seed(config.training.seed)
+    if file.is_file() and not resume:
+        raise ConfigError(f"{folder} holds a run already; continue it with --resume, or choose another training.out")
+    if resume and not file.is_file():
+        raise ConfigError(f"--resume: there is no checkpoint {file}")
+    if resume:
+        try:
+            kept = torch.load(file, map_location=config.training.device, weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise WeightsError(f"cannot read the checkpoint {file}: {error}") from error
+        if json.loads(kept["model"]) != _model_of(config):
+            raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
+        state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
+        for name, value in kept["average"].items():
+            state.average[name].copy_(value)
+        state.optimizer.load_state_dict(kept["optimizer"])
+        state.step = int(kept["step"])
+        return state
+    if config.training.init:
+        initial = load_weights(config.training.init)
+        if initial.network != config.model.network:
+            raise ConfigError(f"training.init {config.training.init} has the network {initial.network}, the section "
+                              f"`model` says {config.model.network}; make them equal")
+        return State(torch, config, initial.params)
+    return State(torch, config, initial_parameters(config.model.network, config.training.seed))
+
+
+def _model_of(config: ScoreTraining) -> dict[str, Any]:
+    return {name: getattr(config.model, name) for name in sorted(f.name for f in fields(config.model))}
+
+
+def _saved(torch: Any, state: State, config: ScoreTraining, folder: Path, validation: dict[str, float]) -> None:
+    kept = {"params": {k: v.detach() for k, v in state.params.items()}, "average": state.average, "step": state.step,
+            "optimizer": state.optimizer.state_dict(), "model": json.dumps(_model_of(config))}
+    with whole_file(folder / CHECKPOINT) as path:
+        torch.save(kept, path)
+    facts = {"steps": state.step, "source": config.data.source, "seed": config.training.seed,
+             "views": state.step * config.training.views, "validation": validation}
+    with whole_file(folder / WEIGHTS) as path:
+        save_weights(path, state.weights(facts))
+    with whole_file(folder / "config.yaml") as path:
+        path.write_text(training_yaml(config))
