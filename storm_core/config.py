@@ -75,6 +75,27 @@ class ScoreModelConfig:
     particles: int = param(32, "particles per object", "", 4, 512)
     steps: int = param(12, "annealed Langevin steps", "", 1, 200)
     period: float = param(1.0, "time between refinements of a tracked pose", "s", 0.1, 3600.0)
+    method: str = param("analytic", "analytic: score of the depth image, no weights; network: the trained one")
+    weights: str = param("", "network: weights file; empty = the weights that ship with STORM")
+    sampler: str = param("ode", "network: ode, langevin or predictor_corrector")
+    render_interval: int = param(1, "network: steps between two renders of the particles", "", 1, 100)
+    start: float = param(0.5, "network: noise level at which the refinement of a given pose starts", "", 0.05, 1.0)
+    polish: str = param("icp", "network: what follows the last step: icp, svd (alignment of the latents) or none")
+    selection: str = param("combined", "network: which particle is answered: combined, learned, fitness, latent, score "
+                           "or random")
+    device: str = param("numpy", "network: numpy (needs no torch), cpu or cuda")
+
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ConfigError(f"score_model.{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+
+_CHOICES = {
+    "method": ("analytic", "network"), "sampler": ("ode", "langevin", "predictor_corrector"),
+    "polish": ("icp", "svd", "none"), "selection": ("combined", "learned", "fitness", "latent", "score", "random"),
+    "device": ("numpy", "cpu", "cuda")}
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,18 @@
-"""`storm refine`: turn the poses of pictures into distributions with the score model's Langevin particles."""
+"""`storm refine`: pictures to pose distributions with the score model: Langevin particles or the trained network."""
 
 import argparse
-import sys
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
-from storm_core.cli.pictures import Key, chosen_frames
-from storm_core.errors import DatasetError
+from storm_core.cli.refine_sources import Refined, from_masks, from_poses
+from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from storm_core.config import StormConfig
     from storm_core.geometry.mesh import ObjectModel
-    from storm_core.types import Frame, Registration
-
-    Start = Callable[[Key, str, Frame], Registration | None]
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,9 +20,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "refine",
         help="turn a pose into a distribution with the score model",
         description=(
-            "Register every object in every picture (or start from --init poses), spread Langevin particles around it, "
-            "print a table and write all particles, their history and their scores to a .npy results dictionary. "
-            "score_model.particles and score_model.steps set the effort (--set)."
+            "Register every object in every picture (or start from --init poses), spread particles around it, print a "
+            "table and write all particles, their history and their scores to a .npy results dictionary. With --masks "
+            "the trained network samples poses from masks alone. The section score_model of --config, or --set, "
+            "chooses method, weights, sampler, steps, particles, polish and selection."
         ),
     )
     parser.add_argument(
@@ -48,109 +41,100 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="image ids (default: all; bags count frames from 0)",
     )
     parser.add_argument("--scene", type=int, metavar="ID", default=None, help="the one scene to read (default: all)")
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         "--init",
         metavar="FILE",
         default="",
         help="BOP CSV of poses to start from instead of registering; the best score per image and object",
     )
+    start.add_argument(
+        "--masks",
+        choices=("gt", "som", "disturbed"),
+        default="",
+        help="sample from masks alone, without a pose: mask_visib of a BOP dataset, what STORM segments, or mask_visib "
+        "morphologically disturbed; needs score_model.method=network",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default="",
+        help="with --masks: only the images of each block's train_idxs.txt or test_idxs.txt (default: all)",
+    )
     parser.add_argument(
         "--out", metavar="FILE", default="results.npy", help="results dictionary (default: results.npy)"
+    )
+    parser.add_argument(
+        "--plots", metavar="DIR", default="", help="write PNGs: evolution of the particles, pose of each selection rule"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from storm_core import __version__
-    from storm_core.bags.recording import open_recording
-    from storm_core.pipeline.build import build_models
     from storm_core.report.atomic import whole_file
     from storm_core.report.results import results_head, stage_times, to_json
-    from storm_core.score_model.results import results_table, save_results, to_record
-    from storm_core.score_model.sampler import LangevinRefiner
+    from storm_core.score_model.results import results_as_df, results_table, save_results
 
-    config = replace(require_models(config_from(args)), seed=args.seed)
-    recording = open_recording(args.recording, scene=args.scene)
-    models = build_models(config)
-    start = file_start(Path(args.init)) if args.init else search_start(config, models)
-    refiner = LangevinRefiner(models, config.score_model, seed=config.seed)
-    records, stage_ms = [], []
+    config, models, source = _source(args)
+    records: list[dict[str, Any]] = []
     with ExitStack() as outputs_to_keep:
         file = outputs_to_keep.enter_context(whole_file(args.out))
         json_file = outputs_to_keep.enter_context(whole_file(args.json)) if args.json else None
-        for _, key, frame in chosen_frames(recording, args.images):
-            for name in models:
-                registration = start(key, name, frame)
-                if registration is None:
-                    continue
-                begin = time.perf_counter()
-                result = refiner.refine(frame, registration)
-                seconds = time.perf_counter() - begin
-                records.append(to_record(f"{key[0]}/{key[1]}", result, seconds))
-                stage_ms.append({"refine": seconds * 1e3})
+        for item in source.items:
+            records.append(item.record)
+            if args.plots:
+                _plot(Path(args.plots), item, models[item.record["object"]])
         if not records:
             raise DatasetError(
                 f"no pose to refine in {args.recording}: no object was registered in the chosen images; "
                 "pass poses with --init or other --images"
             )
         save_results(file, records)
-        table = results_table(records)
+        table, chosen = results_table(records), results_as_df(records)
         if json_file is not None:
             head = results_head(
-                "refine",
-                __version__,
-                path=args.recording,
-                sha256=recording.sha256,
-                frames=len(recording),
-                seed=config.seed,
+                "refine", __version__, path=args.recording, sha256=source.sha256, frames=source.frames, seed=config.seed
             )
+            times = stage_times([{"refine": r["seconds"] * 1e3} for r in records])
             json_file.write_text(
-                to_json(head | {"poses": table.to_dict("records"), "stages_ms": stage_times(stage_ms)})
+                to_json(
+                    head
+                    | {
+                        "poses": table.to_dict("records"),
+                        "selections": chosen.to_dict("records"),
+                        "stages_ms": times,
+                    }
+                )
             )
     print(table.to_string(index=False, float_format=lambda x: f"{x:.2f}"))
+    if "right" in chosen:
+        known = chosen.dropna(subset=["right"])
+        share = known.groupby("selection", sort=False).agg(
+            right=("right", lambda x: 100 * x.astype(float).mean()), median_mm=("error_mm", "median"))
+        print("\nerror below 0.1 diameter [%] and median [mm], by selection:")
+        print(share.to_string(float_format=lambda x: f"{x:.2f}"))
     print(f"\nwrote {args.out}: {len(records)} pose distributions")
     return 0
 
 
-def file_start(file: Path) -> "Start":
-    """Starts at the best-scored pose of each image and object of a BOP result file."""
-    from storm_core.bop.results import read_predictions
-    from storm_core.types import Evidence, Registration
-
-    best = {
-        ((e.scene_id, e.im_id), str(e.obj_id)): e.cam_from_obj
-        for e in sorted(read_predictions(file), key=lambda e: e.score)
-    }
-
-    def start(key: Key, name: str, frame: "Frame") -> "Registration | None":
-        pose = best.get((key, name))
-        if pose is None:
-            return None
-        return Registration(
-            object_name=name,
-            stamp_ns=frame.stamp_ns,
-            cam_from_obj=pose,
-            covariance=np.eye(6) * 1e-4,
-            probability=0.5,
-            evidence=Evidence(),
-        )
-
-    return start
+def _source(args: argparse.Namespace) -> "tuple[StormConfig, dict[str, ObjectModel], Any]":
+    """Configuration, models, and the results as they are made."""
+    config = replace(config_from(args), seed=args.seed)
+    if not args.masks:
+        if args.split:
+            raise ConfigError("--split chooses masks of a BOP dataset; add --masks gt, som or disturbed")
+        return from_poses(args, require_models(config))
+    if config.score_model.method != "network":
+        raise ConfigError(f"--masks {args.masks} samples without a start pose, which needs the trained network; add "
+                          "--set score_model.method=network (and score_model.weights=FILE for your own weights)")
+    return from_masks(args, config)
 
 
-def search_start(config: "StormConfig", models: "dict[str, ObjectModel]") -> "Start":
-    """Starts at what a fresh search in each image finds; says on stderr what it did not find."""
-    from storm_core.pipeline.build import build_localizer, build_registrar
-    from storm_core.types import Hint, Localization, Registration
+def _plot(folder: Path, item: Refined, model: "ObjectModel") -> None:
+    from storm_core.report.particles import plot_evolution, plot_selected
 
-    localizer, registrar = build_localizer(config, models), build_registrar(config, models)
-
-    def start(key: Key, name: str, frame: "Frame") -> "Registration | None":
-        found = localizer.localize(frame, name, Hint())
-        result = registrar.register(frame, found) if isinstance(found, Localization) else found
-        if isinstance(result, Registration):
-            return result
-        print(f"image {key[0]}/{key[1]}: {name} not found ({result.reason.value})", file=sys.stderr)
-        return None
-
-    return start
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{item.record['image'].replace('/', '_')}_{item.record['object']}_{item.number}"
+    plot_evolution(folder / f"{stem}_evolution.png", item.record, model, item.frame.rgb, item.frame.camera)
+    plot_selected(folder / f"{stem}_selected.png", item.record, model, item.frame.rgb, item.frame.camera)

@@ -42,6 +42,10 @@ def build_monitor(config: StormConfig, models: dict[str, ObjectModel]) -> Monito
 
 
 def build_score_refiner(config: StormConfig, models: dict[str, ObjectModel]) -> ScoreRefiner:
+    if config.score_model.method == "network":
+        from storm_core.score_model.network_refiner import NetworkRefiner
+
+        return NetworkRefiner(models, config.score_model, seed=config.seed)
     from storm_core.score_model.sampler import LangevinRefiner
 
     return LangevinRefiner(models, config.score_model, seed=config.seed)

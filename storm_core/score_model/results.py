@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.errors import DatasetError
+from storm_core.geometry.pose import so3_log
+from storm_core.score_model.selection import possible, select
 from storm_core.types import Registration
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class ScoreResult:
       accepted: False when no particle fitted better and the given pose was kept.
       pose_history: (S + 1, N, 4, 4) particles before and after every step.
       score_history: (S, N, 6) score of every step, (shift [1/m], turn [1/rad]).
+      extras: what only some refiners know, see `NetworkRefiner`: (N,) or latents, by name.
     """
 
     cam_from_objs: NDArray[np.float64]
@@ -37,6 +40,7 @@ class ScoreResult:
     accepted: bool
     pose_history: NDArray[np.float64]
     score_history: NDArray[np.float64]
+    extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]
         "pose_history": result.pose_history,
         "score_history": result.score_history,
         "seconds": seconds,
+        **result.extras,
     }
 
 
@@ -102,4 +107,37 @@ def results_table(records: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
                 "ms": 1e3 * r["seconds"],
             }
         )
+    return pandas.DataFrame(rows)
+
+
+def results_as_df(results: "Path | str | Sequence[Mapping[str, Any]]", rules: Sequence[str] = ()) -> "pandas.DataFrame":
+    """The final pose of every record by every selection rule: one row per record and rule.
+
+    Columns: image, object, selection, particle (its number), x_mm, y_mm, z_mm, and the rotation vector rx_deg, ry_deg,
+    rz_deg of cam_from_obj; fitness; with ground truth error_mm and right (error below 0.1 diameters).
+
+    Args:
+      results: a results file, the dictionary in it, or its records. rules: of `selection.RULES`; empty = all that a
+        record holds the numbers for.
+
+    Raises:
+      InputError: a record does not hold what a named rule needs.
+    """
+    import pandas
+
+    records = load_results(results) if isinstance(results, (str, Path)) else results
+    if isinstance(records, Mapping):
+        records = records["records"]
+    rows = []
+    for r in records:
+        for rule in rules or possible(r):
+            k = select(r, rule)
+            pose = np.asarray(r["sampled_poses"])[k]
+            x, y, z = pose[:3, 3] * 1e3
+            rx, ry, rz = np.degrees(so3_log(pose[:3, :3]))
+            row = {"image": r["image"], "object": r["object"], "selection": rule, "particle": k, "x_mm": x, "y_mm": y,
+                   "z_mm": z, "rx_deg": rx, "ry_deg": ry, "rz_deg": rz, "fitness": float(r["fitness"][k])}
+            if r.get("true_errors") is not None:
+                row |= {"error_mm": 1e3 * r["true_errors"][k], "right": bool(r["true_errors"][k] < 0.1 * r["diameter"])}
+            rows.append(row)
     return pandas.DataFrame(rows)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from storm_core.score_model.network import NetworkConfig, initial_parameters
 from storm_core.score_model.schedule import Schedule
 
 VERSION = 1
-SHIPPED = Path(__file__).resolve().parent.parent.parent / "models" / "score_model.npz"
+SHIPPED = "score_model.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
     Raises:
       WeightsError: the file is missing or damaged, of another version, or does not fit the network (names the part).
     """
-    file = Path(path).expanduser() if path else SHIPPED
+    file = Path(path).expanduser() if path else shipped()
     try:
         content = file.read_bytes()
         with np.load(file, allow_pickle=False) as archive:
@@ -67,6 +69,14 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
     check_fit(arrays, network, str(file))
     return ScoreWeights({k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}, network, schedule,
                         head["facts"], hashlib.sha256(content).hexdigest())
+
+
+def shipped() -> Path:
+    """The weights that come with STORM: beside the sources, or in share/storm_ros of an installation."""
+    sources = Path(__file__).resolve().parent.parent.parent / "models" / SHIPPED
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [sys.prefix]
+    places = [sources, *(Path(p) / "share" / "storm_ros" / "models" / SHIPPED for p in prefixes)]
+    return next((place for place in places if place.is_file()), sources)
 
 
 def check_fit(arrays: dict[str, Any], network: NetworkConfig, source: str) -> None:

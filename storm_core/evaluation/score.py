@@ -1,0 +1,159 @@
+"""The score network over a BOP dataset: pose distributions of every target from its mask, and how good each rule is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from storm_core.bags.folder import scene_folders
+from storm_core.bop.dataset import Annotation, read_annotations
+from storm_core.bop.index_lists import read_indices
+from storm_core.bop.visible_mask import read_visible_mask
+from storm_core.config import StormConfig
+from storm_core.errors import DatasetError
+from storm_core.evaluation.dataset import Dataset
+from storm_core.evaluation.images import ImageFiles, read_image
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import inverse, transform
+from storm_core.pipeline.build import build_localizer
+from storm_core.score_model.results import ScoreResult
+from storm_core.score_model.selection import RULES, possible, select
+from storm_core.simulation.mask_noise import disturbed_mask
+from storm_core.types import Frame, Hint, Localization
+
+MASKS = ("gt", "som", "disturbed")
+"""Visible mask of the truth; found by STORM; the truth's, morphologically disturbed."""
+
+RIGHT = 0.1
+"""Share of the diameter below which an error counts as right."""
+
+POINTS = 1024
+"""Model points that errors are taken over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One target: its frame, its mask (None: not found or unreadable) and its true pose."""
+
+    image: ImageFiles
+    frame: Frame
+    name: str
+    mask: NDArray[np.bool_] | None
+    truth: NDArray[np.float64]
+
+    @property
+    def key(self) -> str:
+        return f"{self.image.scene_id}/{self.image.im_id}"
+
+
+def cases(dataset: Dataset, config: StormConfig, models: dict[str, ObjectModel], masks: str, *, strength: float = 1.0,
+          images: Sequence[int] = (), split: str = "") -> Iterator[Case]:
+    """Every target of the dataset with a mask of the wanted kind.
+
+    Args:
+      strength: of the disturbance, see `disturbed_mask`. images: only these image ids; empty = all.
+      split: train or test: only images that the block's list names; blocks without a list are read whole.
+    """
+    localizer = build_localizer(config, models) if masks == "som" else None
+    listed = {i: read_indices(folder, split) if split else None for i, folder in dataset.scenes.items()}
+    for image in dataset.images:
+        wanted = listed[image.scene_id]
+        if (images and image.im_id not in images) or (wanted is not None and image.im_id not in wanted):
+            continue
+        frame = read_image(image)
+        scene = dataset.scenes[image.scene_id]
+        annotated = dataset.annotations[image.scene_id].get(image.im_id, ())
+        for obj_id, count in dataset.wanted[image.key].items():
+            numbers = [k for k, a in enumerate(annotated) if a.obj_id == obj_id]
+            numbers.sort(key=lambda k, a=annotated: -np.nan_to_num(a[k].visible, nan=1.0))
+            for k in sorted(numbers[:count]):
+                if localizer is None:
+                    mask = read_visible_mask(scene, image.im_id, k)
+                    if mask.shape != frame.depth.shape:
+                        raise DatasetError(f"{scene}: mask {k} of image {image.im_id} is {mask.shape}, its frame "
+                                           f"{frame.depth.shape}")
+                    if masks == "disturbed":
+                        rng = np.random.default_rng([config.seed, image.scene_id, image.im_id, k])
+                        mask = disturbed_mask(mask, rng, strength)
+                else:
+                    found = localizer.localize(frame, str(obj_id), Hint())
+                    mask = found.mask if isinstance(found, Localization) else None
+                yield Case(image, frame, str(obj_id), mask, annotated[k].cam_from_obj)
+
+
+def true_pose(path: Path, key: tuple[int, int], name: str, near: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The annotated pose (4, 4) of a BOP image that lies nearest to `near` (4, 4); None where there is none.
+
+    Args:
+      path: scene, split or dataset. key: scene and image. name: BOP id of the object.
+    """
+    if not name.isdigit() or not path.is_dir():
+        return None
+    here = [a.cam_from_obj for a in _truth(path).get(key, ()) if a.obj_id == int(name)]
+    return min(here, key=lambda pose: np.linalg.norm(pose[:3, 3] - near[:3, 3]), default=None)
+
+
+@lru_cache(maxsize=2)
+def _truth(path: Path) -> dict[tuple[int, int], tuple[Annotation, ...]]:
+    """{(scene_id, im_id): annotations}; empty where nothing is annotated."""
+    scenes = [s for s in scene_folders(path) if s.name.isdigit() and (s / "scene_gt.json").is_file()]
+    return {(int(s.name), im_id): entries for s in scenes for im_id, entries in read_annotations(s).items()}
+
+
+def true_errors(model: ObjectModel, poses: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ADD of poses (N, 4, 4) [m]; ADD-S for models with declared symmetries."""
+    vertices = model.eval_vertices
+    points = vertices[np.linspace(0, len(vertices) - 1, min(POINTS, len(vertices))).astype(int)]
+    if len(model.symmetries) > 1:
+        tree = cKDTree(points)
+        return np.array([tree.query(transform(inverse(pose) @ truth, points))[0].mean() for pose in poses])
+    return np.linalg.norm(transform(poses, points) - transform(truth, points), axis=-1).mean(-1)
+
+
+def judged_record(record: dict[str, Any], model: ObjectModel, truth: NDArray[np.float64] | None) -> dict[str, Any]:
+    """A results record with the true pose and the errors of its particles (None where the truth is unknown)."""
+    errors = None if truth is None else true_errors(model, np.asarray(record["sampled_poses"]), truth)
+    return record | {"diameter": model.diameter, "true_cam_from_obj": truth, "true_errors": errors}
+
+
+def outcome_of(case: Case, model: ObjectModel, result: ScoreResult | None, seconds: float) -> dict[str, Any]:
+    """Error [diameters] of what each rule chooses (inf: no pose), as plain numbers."""
+    row: dict[str, Any] = {"image": case.key, "object": case.name,
+                           "ms": 1e3 * seconds, "found": result is not None}
+    if result is None:
+        return row | {"errors": {rule: float("inf") for rule in RULES}}
+    errors = true_errors(model, result.cam_from_objs, case.truth) / model.diameter
+    record = {"fitness": result.fitness, "true_errors": errors, **result.extras}
+    return row | {"errors": {rule: float(errors[select(record, rule)]) for rule in possible(record)}}
+
+
+def recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Recall at RIGHT diameters per rule, over all targets and per object, and relative to the oracle.
+
+    A target without a pose counts as wrong under every rule.
+    """
+    rules = [rule for rule in RULES if all(rule in row["errors"] for row in rows)]
+
+    def of(part: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        return {rule: float(np.mean([row["errors"][rule] < RIGHT for row in part])) for rule in rules}
+
+    names = sorted({row["object"] for row in rows}, key=lambda n: (len(n), n))
+    overall = of(rows)
+    best = overall.get("oracle", 0.0)
+    seen = [row for row in rows if row["found"]]
+    return {
+        "targets": len(rows), "with_mask": len(seen), "recall": overall,
+        "of_oracle": {rule: value / best if best > 0 else None for rule, value in overall.items()},
+        "median_error": {rule: _finite(np.median([row["errors"][rule] for row in rows])) for rule in rules},
+        "objects": {name: of([row for row in rows if row["object"] == name]) for name in names},
+        "ms_p50": float(np.median([row["ms"] for row in seen])) if seen else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,60 @@
+"""Modes of a set of particles: groups of poses that show the object alike up to a small error."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import angle_between, so3_log
+
+SHIFT, TURN = 0.1, 0.35
+"""Particles nearer to each other belong to one mode: diameters, radians."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """Attributes:
+    cam_from_obj: (4, 4) of its heaviest particle. weight: share of all particles. members: (M,) their indices.
+    """
+
+    cam_from_obj: NDArray[np.float64]
+    weight: float
+    members: NDArray[np.int64]
+
+
+def find_modes(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[np.float64], *, least: float = 0.05
+               ) -> list[Mode]:
+    """Modes of particles (N, 4, 4) with weights (N,), heaviest first; those lighter than `least` are left out.
+
+    Greedy: the heaviest particle that is left takes everything near it.
+    """
+    left = np.ones(len(poses), bool)
+    modes = []
+    while left.any():
+        best = int(np.argmax(np.where(left, weights, -1.0)))
+        members = np.flatnonzero(left & is_near(model, poses[best], poses))
+        left[members] = False
+        modes.append(Mode(poses[best], float(weights[members].sum()), members))
+    return sorted((m for m in modes if m.weight >= least), key=lambda m: -m.weight)
+
+
+def is_near(model: ObjectModel, pose: NDArray[np.float64], poses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which poses (N, 4, 4) are of the same mode as `pose` (4, 4)."""
+    centers = poses[:, :3, :3] @ model.center + poses[:, :3, 3]
+    center = pose[:3, :3] @ model.center + pose[:3, 3]
+    close = np.linalg.norm(centers - center, axis=1) < SHIFT * model.diameter
+    return close & (angle_between(pose, poses) < TURN)
+
+
+def local_spread(model: ObjectModel, pose: NDArray[np.float64], poses: NDArray[np.float64],
+                 weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Second moment (6, 6) of the increments at the object centre from `pose` to the particles of its mode."""
+    near = is_near(model, pose, poses)
+    if not near.any():
+        return np.zeros((6, 6))
+    w = weights[near] / weights[near].sum()
+    center = pose[:3, :3] @ model.center + pose[:3, 3]
+    shift = poses[near, :3, :3] @ model.center + poses[near, :3, 3] - center
+    xi = np.concatenate([shift, so3_log(poses[near, :3, :3] @ pose[:3, :3].T)], 1)
+    return (xi * w[:, None]).T @ xi
