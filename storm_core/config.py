@@ -7,9 +7,10 @@ from typing import Any
 from storm_core.errors import ConfigError
 
 
-def param(default: Any, doc: str, unit: str = "", low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field that carries its description, unit and closed range."""
-    return field(default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high})
+def param(default: Any, doc: str, unit: str = "", low: float | None = None, high: float | None = None,
+          choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that carries its description, unit and closed range, or the values it may have."""
+    return field(default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -75,27 +76,18 @@ class ScoreModelConfig:
     particles: int = param(32, "particles per object", "", 4, 512)
     steps: int = param(12, "annealed Langevin steps", "", 1, 200)
     period: float = param(1.0, "time between refinements of a tracked pose", "s", 0.1, 3600.0)
-    method: str = param("analytic", "analytic: score of the depth image, no weights; network: the trained one")
+    method: str = param("analytic", "analytic: score of the depth image, no weights; network: the trained one",
+                        choices=("analytic", "network"))
     weights: str = param("", "network: weights file; empty = the weights that ship with STORM")
-    sampler: str = param("ode", "network: ode, langevin or predictor_corrector")
+    sampler: str = param("ode", "network: ode, langevin or predictor_corrector",
+                         choices=("ode", "langevin", "predictor_corrector"))
     render_interval: int = param(1, "network: steps between two renders of the particles", "", 1, 100)
     start: float = param(0.5, "network: noise level at which the refinement of a given pose starts", "", 0.05, 1.0)
-    polish: str = param("icp", "network: what follows the last step: icp, svd (alignment of the latents) or none")
+    polish: str = param("icp", "network: what follows the last step: icp, svd (alignment of the latents) or none",
+                        choices=("icp", "svd", "none"))
     selection: str = param("combined", "network: which particle is answered: combined, learned, fitness, latent, score "
-                           "or random")
-    device: str = param("numpy", "network: numpy (needs no torch), cpu or cuda")
-
-
-    def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"score_model.{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-
-
-_CHOICES = {
-    "method": ("analytic", "network"), "sampler": ("ode", "langevin", "predictor_corrector"),
-    "polish": ("icp", "svd", "none"), "selection": ("combined", "learned", "fitness", "latent", "score", "random"),
-    "device": ("numpy", "cpu", "cuda")}
+                           "or random", choices=("combined", "learned", "fitness", "latent", "score", "random"))
+    device: str = param("numpy", "network: numpy (needs no torch), cpu or cuda", choices=("numpy", "cpu", "cuda"))
 
 
 @dataclass(frozen=True)
@@ -172,10 +164,12 @@ def _coerce(path: str, default: Any, value: Any) -> Any:
 
 
 def check(config: Any) -> None:
-    """Raise ConfigError for the first leaf outside its range."""
+    """Raise ConfigError for the first leaf outside its range or choices."""
     meta = describe(config)
     for path, value in flatten(config).items():
-        low, high = meta[path].get("low"), meta[path].get("high")
+        low, high, choices = meta[path].get("low"), meta[path].get("high"), meta[path].get("choices")
+        if choices and value not in choices:
+            raise ConfigError(f"{path} must be one of {', '.join(choices)}, got {value!r}")
         # Written so that nan, which is neither small nor large, is refused as well.
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             raise ConfigError(f"{path} = {value} is outside [{low}, {high}] {meta[path]['unit']}".rstrip())

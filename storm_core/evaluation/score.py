@@ -20,6 +20,7 @@ from storm_core.evaluation.dataset import Dataset
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform
+from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.pipeline.build import build_localizer
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.selection import RULES, possible, select
@@ -105,11 +106,12 @@ def _truth(path: Path) -> dict[tuple[int, int], tuple[Annotation, ...]]:
     return {(int(s.name), im_id): entries for s in scenes for im_id, entries in read_annotations(s).items()}
 
 
-def true_errors(model: ObjectModel, poses: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ADD of poses (N, 4, 4) [m]; ADD-S for models with declared symmetries."""
+def true_errors(model: ObjectModel, poses: NDArray[np.float64], truth: NDArray[np.float64], *,
+                symmetric: bool | None = None) -> NDArray[np.float64]:
+    """ADD of poses (N, 4, 4) [m], or ADD-S. symmetric: which; None = ADD-S for models with declared symmetries."""
     vertices = model.eval_vertices
     points = vertices[np.linspace(0, len(vertices) - 1, min(POINTS, len(vertices))).astype(int)]
-    if len(model.symmetries) > 1:
+    if len(model.symmetries) > 1 if symmetric is None else symmetric:
         tree = cKDTree(points)
         return np.array([tree.query(transform(inverse(pose) @ truth, points))[0].mean() for pose in poses])
     return np.linalg.norm(transform(poses, points) - transform(truth, points), axis=-1).mean(-1)
@@ -122,14 +124,31 @@ def judged_record(record: dict[str, Any], model: ObjectModel, truth: NDArray[np.
 
 
 def outcome_of(case: Case, model: ObjectModel, result: ScoreResult | None, seconds: float) -> dict[str, Any]:
-    """Error [diameters] of what each rule chooses (inf: no pose), as plain numbers."""
+    """Error [diameters] of what each rule chooses (inf: no pose), as plain numbers.
+
+    `errors` takes declared symmetries; `errors_shape` takes ADD-S also where the bare shape has a symmetry that only a
+    print breaks, which depth cannot see.
+    """
     row: dict[str, Any] = {"image": case.key, "object": case.name,
                            "ms": 1e3 * seconds, "found": result is not None}
     if result is None:
-        return row | {"errors": {rule: float("inf") for rule in RULES}}
-    errors = true_errors(model, result.cam_from_objs, case.truth) / model.diameter
-    record = {"fitness": result.fitness, "true_errors": errors, **result.extras}
-    return row | {"errors": {rule: float(errors[select(record, rule)]) for rule in possible(record)}}
+        nothing = {rule: float("inf") for rule in RULES}
+        return row | {"errors": nothing, "errors_shape": nothing}
+    for key, symmetric in (("errors", None), ("errors_shape", has_symmetric_shape(model))):
+        errors = true_errors(model, result.cam_from_objs, case.truth, symmetric=symmetric) / model.diameter
+        record = {"fitness": result.fitness, "true_errors": errors, **result.extras}
+        row[key] = {rule: float(errors[select(record, rule)]) for rule in possible(record)}
+    return row
+
+
+_SYMMETRIC: dict[str, bool] = {}
+
+
+def has_symmetric_shape(model: ObjectModel) -> bool:
+    """Whether turns, declared or measured, leave the shape nearly as it is, colour ignored."""
+    if model.sha256 not in _SYMMETRIC:
+        _SYMMETRIC[model.sha256] = len(model.symmetries) > 1 or len(shape_symmetries(model)) > 1
+    return _SYMMETRIC[model.sha256]
 
 
 def recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -139,16 +158,18 @@ def recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     rules = [rule for rule in RULES if all(rule in row["errors"] for row in rows)]
 
-    def of(part: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        return {rule: float(np.mean([row["errors"][rule] < RIGHT for row in part])) for rule in rules}
+    def of(part: Sequence[Mapping[str, Any]], key: str = "errors") -> dict[str, float]:
+        return {rule: float(np.mean([row[key][rule] < RIGHT for row in part])) for rule in rules}
 
     names = sorted({row["object"] for row in rows}, key=lambda n: (len(n), n))
-    overall = of(rows)
-    best = overall.get("oracle", 0.0)
+    overall, by_shape = of(rows), of(rows, "errors_shape")
+    best, best_by_shape = overall.get("oracle", 0.0), by_shape.get("oracle", 0.0)
     seen = [row for row in rows if row["found"]]
     return {
         "targets": len(rows), "with_mask": len(seen), "recall": overall,
         "of_oracle": {rule: value / best if best > 0 else None for rule, value in overall.items()},
+        "recall_shape": by_shape,
+        "of_oracle_shape": {rule: v / best_by_shape if best_by_shape > 0 else None for rule, v in by_shape.items()},
         "median_error": {rule: _finite(np.median([row["errors"][rule] for row in rows])) for rule in rules},
         "objects": {name: of([row for row in rows if row["object"] == name]) for name in names},
         "ms_p50": float(np.median([row["ms"] for row in seen])) if seen else None,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.score_model.motions import motion_by_planes, motion_by_points
 from storm_core.score_model.vectors import (
     EPS,
     Array,
@@ -39,7 +40,6 @@ WIDTHS = (0.025, 0.06, 0.15, 0.4)
 SOLVED = (0, 1, 2)
 """Which widths ask for a motion by point-to-plane residuals."""
 
-DAMPING = 3e-3
 POINT_CHANNELS = 6
 FREQUENCIES = 16
 
@@ -254,10 +254,11 @@ def score_and_error(
     vectors = xp.concatenate([vectors, cross(arms, vectors[..., :len(gaps)])], -1)
     pooled = ((vectors @ params["pair_v"]) * gates[..., None, :]).mean(-3)
     back_pooled, back_scalars = _unexplained(params, backward, p, q, scene, obj)
-    motions = [_motion_by_planes(params, p, gaps[k], matched[k], weights[..., i]) for i, k in enumerate(SOLVED)]
+    motions = [motion_by_planes(params["identity6"], p, gaps[k], matched[k], weights[..., i])
+               for i, k in enumerate(SOLVED)]
     for i in range(config.heads):
         k, w = len(WIDTHS) + i, weights[..., len(SOLVED) + i]
-        motions.append(_motion_by_points(params, p, gaps[k], w))
+        motions.append(motion_by_points(params["identity6"], p, gaps[k], w))
     motion = xp.stack(motions, -1)
     shift, turn = motion[:, :3], motion[:, 3:]
 
@@ -333,32 +334,3 @@ def _unexplained(params: Params, backward: list[Array], p: Array, q: Array, scen
     vectors = xp.concatenate([vectors, cross(arms, vectors[..., :len(gaps)])], -1)
     pooled = ((vectors @ params["back_v"]) * gates[..., None, :]).mean(-3)
     return pooled, scalars.mean(-2)
-
-
-def _motion_by_planes(params: Params, p: Array, gap: Array, normal: Array, weight: Array) -> Array:
-    """Weighted point-to-plane step (B, 6) about the origin: argmin sum w (n . (gap - shift - turn x p))^2 + damping."""
-    xp = namespace(p)
-    arm = cross(p[..., None], normal[..., None])[..., 0]
-    j = xp.concatenate([normal, arm], -1)
-    e = (gap * normal).sum(-1)
-    return _solved(params, j, weight, e)
-
-
-def _motion_by_points(params: Params, p: Array, gap: Array, weight: Array) -> Array:
-    """Weighted point-to-point step (B, 6) about the origin: argmin sum w |gap - shift - turn x p|^2 + damping."""
-    xp = namespace(p)
-    zero = 0 * p[..., 0]
-    one = zero + 1
-    x, y, z = p[..., 0], p[..., 1], p[..., 2]
-    rows = [[one, zero, zero, zero, z, -y], [zero, one, zero, -z, zero, x], [zero, zero, one, y, -x, zero]]
-    j = xp.concatenate([xp.stack(row, -1) for row in rows], -2)
-    return _solved(params, j, xp.concatenate([weight] * 3, -1), xp.concatenate([gap[..., k] for k in range(3)], -1))
-
-
-def _solved(params: Params, j: Array, weight: Array, e: Array) -> Array:
-    """Damped weighted least squares: j (B, R, 6), weight and e (B, R) -> (B, 6)."""
-    xp = namespace(j)
-    w = weight / (weight.sum(-1)[:, None] + 1e-3)
-    jw = xp.swapaxes(j * w[..., None], -1, -2)
-    normal = jw @ j + DAMPING * params["identity6"]
-    return xp.linalg.solve(normal, jw @ e[..., None])[..., 0]

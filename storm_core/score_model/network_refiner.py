@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from storm_core.config import ScoreModelConfig
 from storm_core.errors import InputError
-from storm_core.evidence.compare import compare, to_evidence
+from storm_core.evidence.compare import ZNCC, compare, to_evidence
 from storm_core.evidence.compare import scores as geometric_scores
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.verifier import DEFAULT
@@ -123,9 +123,13 @@ def judged(score: NetworkScore, path: Path, particles: Particles) -> dict[str, N
 
 
 def fitness_of(features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Depth inliers minus free-space violations of poses (N, 4, 4); about 1 for a perfect one, more is better."""
+    """Depth inliers minus free-space violations of poses (N, 4, 4), and colour agreement of coloured meshes.
+
+    About 1 for a perfect pose without colour; more is better.
+    """
     tau = max(0.004, 0.03 * model.diameter)
-    return geometric_scores(compare(features, model, poses, side=56, tau=tau, contour=False))
+    table = compare(features, model, poses, side=56, tau=tau, contour=False)
+    return geometric_scores(table) + 0.3 * np.nan_to_num(table[:, ZNCC])
 
 
 def _is_better(features: FrameFeatures, model: ObjectModel, pose: NDArray[np.float64], given: NDArray[np.float64]

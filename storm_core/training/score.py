@@ -8,6 +8,7 @@ Checkpoints hold everything, so that a run may be cut into slices of any length 
 import contextlib
 import json
 import logging
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -129,7 +130,7 @@ class State:
         count = max(1, source.validation // arguments.views)
         with self._torch.no_grad():
             tables = [self._loss(self.average, source.batch(FIRST_VALIDATION + k))[1] for k in range(count)]
-        return {k: float(np.mean([t[k] for t in tables])) for k in tables[0]}
+        return {k: float(np.mean([t[k] for t in tables if k in t])) for k in tables[0]}
 
     def _loss(self, params: dict[str, Any], batch: Batch) -> tuple[Any, dict[str, float]]:
         score, error = predicted(self._torch, params, self.network, batch, self.config.training.device)
@@ -140,7 +141,7 @@ class State:
         shift, turn = (miss[:, s].sum(-1).detach().cpu().numpy() for s in (slice(0, 3), slice(3, 6)))
         part = np.minimum((batch.level * BINS).astype(int), BINS - 1)
         figures = {"loss": float(loss.detach()), "error": float(of_error.detach())}
-        for k in range(BINS):
+        for k in np.unique(part):
             figures |= {f"shift{k}": float(shift[part == k].mean()), f"turn{k}": float(turn[part == k].mean())}
         return loss, figures
 
@@ -205,8 +206,10 @@ def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> S
     if resume:
         try:
             kept = torch.load(file, map_location=config.training.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
-            raise WeightsError(f"cannot read the checkpoint {file}: {error}") from error
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise WeightsError(f"the checkpoint {file} is damaged ({type(error).__name__}); remove the folder and "
+                               "start anew, with training.init=weights.npz of that folder to keep what was learned"
+                               ) from error
         if json.loads(kept["model"]) != _model_of(config):
             raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
         state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})

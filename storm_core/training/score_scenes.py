@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import trimesh
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.simplify import simplify
+from storm_core.geometry.surface import diameter
 from storm_core.geometry.symmetry import symmetry_group
 from storm_core.rendering.raster import NumbaRenderer
 from storm_core.simulation.families import FAMILIES, draw
@@ -21,7 +24,7 @@ from storm_core.simulation.objects import object_model
 from storm_core.simulation.procedural import declaration
 from storm_core.simulation.sensor import DepthSensor
 
-VERTICES = 450
+VERTICES, FACES = 450, 1200
 """Of a training object: coarse, because only its depth is looked at, in windows of about 80 px."""
 
 SEEDS_PER_SPLIT = 10**7
@@ -29,7 +32,7 @@ SEEDS_PER_SPLIT = 10**7
 
 SPLITS = ("train", "val", "test")
 
-LEAST_VISIBLE = 0.3
+LEAST_VISIBLE = 0.2
 RENDERER = NumbaRenderer()
 
 
@@ -62,8 +65,9 @@ def training_object(split: str, number: int) -> ObjectModel:
     middle = (low + high) / 2
     mesh.apply_translation(-np.array([0.0, 0.0, middle[2]]) if shape.turns != 1 else -middle)
     group = symmetry_group(declaration(shape.turns, shape.flip), 1e-3, step_deg=15.0)
-    bare = object_model(f"{kind}_{seed}", mesh, None, centred=False)
-    mesh.apply_scale(1 / bare.diameter)
+    if len(mesh.faces) > FACES:
+        mesh = trimesh.Trimesh(*simplify(np.asarray(mesh.vertices), np.asarray(mesh.faces), FACES), process=False)
+    mesh.apply_scale(1 / diameter(np.asarray(mesh.vertices)))
     return object_model(f"{kind}_{seed}", mesh, None, centred=False, symmetries=group)
 
 
@@ -84,12 +88,12 @@ def random_view(split: str, objects: int, rng: np.random.Generator, mask_noise: 
 
 
 def _attempt(split: str, objects: int, rng: np.random.Generator, mask_noise: float) -> View | None:
-    diameter = 0.05 * 6 ** rng.uniform()
-    model = scaled(training_object(split, int(rng.integers(objects))), diameter)
-    z = float(np.clip(diameter * 3 * 5 ** rng.uniform(), 0.3, 2.0))
+    size = 0.05 * 6 ** rng.uniform()
+    model = scaled(training_object(split, int(rng.integers(objects))), size)
+    z = float(np.clip(size * 3 * 5 ** rng.uniform(), 0.3, 2.0))
     # Full-resolution pixels, as many as a camera of 300 to 900 px focal length sees, within what is quick to render.
-    side = int(np.clip(rng.uniform(300, 900) * 1.5 * diameter / z, 32, 120))
-    focal = side * z / (1.5 * diameter)
+    side = int(np.clip(rng.uniform(300, 900) * 1.5 * size / z, 32, 120))
+    focal = side * z / (1.5 * size)
     aside = rng.uniform(-0.4, 0.4, 2)
     camera = PinholeCamera(side, side, focal, focal, side / 2 - aside[0] * focal, side / 2 - aside[1] * focal)
     pose = np.eye(4)
@@ -100,8 +104,10 @@ def _attempt(split: str, objects: int, rng: np.random.Generator, mask_noise: flo
     shown = face[0] >= 0
     true = np.where(shown, depth[0], np.inf).astype(np.float32)
     true = np.minimum(true, _behind(model, pose, center, camera, rng))
-    if rng.random() < 0.6:
-        true = np.minimum(true, _before(split, objects, center, diameter, camera, rng))
+    if rng.random() < 0.5:
+        true = np.minimum(true, _before(split, objects, center, size, camera, rng))
+    if rng.random() < 0.25:
+        true = np.minimum(true, _sheet(center, size, camera, rng))
     visible = shown & (true == depth[0])
     if visible.sum() < max(LEAST_VISIBLE * shown.sum(), 40):
         return None
@@ -131,15 +137,27 @@ def _behind(model: ObjectModel, pose: NDArray[np.float64], center: NDArray[np.fl
     return np.where((depth > 0) & (depth < 4.0), depth, np.inf).astype(np.float32)
 
 
-def _before(split: str, objects: int, center: NDArray[np.float64], diameter: float, camera: PinholeCamera,
+def _sheet(center: NDArray[np.float64], size: float, camera: PinholeCamera, rng: np.random.Generator
+           ) -> NDArray[np.float32]:
+    """Depth of a sheet before part of the object: everything on one side of a straight edge."""
+    v, u = np.mgrid[:camera.height, :camera.width]
+    angle = rng.uniform(0, 2 * np.pi)
+    along = np.cos(angle) * (u - camera.width / 2) + np.sin(angle) * (v - camera.height / 2)
+    z = center[2] - size * rng.uniform(0.6, 2.0)
+    # A window is 1.5 diameters wide.
+    covered = along > rng.uniform(-0.12, 0.3) * camera.width
+    return np.where(covered & (z > 0.12), z, np.inf).astype(np.float32)
+
+
+def _before(split: str, objects: int, center: NDArray[np.float64], size: float, camera: PinholeCamera,
             rng: np.random.Generator) -> NDArray[np.float32]:
     """Depth of another object nearer to the camera, or beside."""
-    other = scaled(training_object(split, int(rng.integers(objects))), diameter * rng.uniform(0.3, 1.0))
+    other = scaled(training_object(split, int(rng.integers(objects))), size * rng.uniform(0.3, 1.0))
     pose = np.eye(4)
     pose[:3, :3] = Rotation.random(random_state=rng).as_matrix()
     way = rng.normal(size=3)
-    place = center * (1 - rng.uniform(0.2, 1.0) * diameter / center[2]) + way / np.linalg.norm(way) * np.array(
-        [1, 1, 0]) * diameter * rng.uniform(0.2, 0.7)
+    place = center * (1 - rng.uniform(0.2, 1.0) * size / center[2]) + way / np.linalg.norm(way) * np.array(
+        [1, 1, 0]) * size * rng.uniform(0.2, 0.7)
     pose[:3, 3] = place - pose[:3, :3] @ other.center
     depth, face = RENDERER.depth(other, pose[None], camera)
     return np.where(face[0] >= 0, depth[0], np.inf).astype(np.float32)

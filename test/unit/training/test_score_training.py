@@ -1,0 +1,172 @@
+"""Training of the score network: data, loss, checkpoints."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.geometry.pose import angle_between
+from storm_core.score_model.weights import load_weights
+from storm_core.training.run_log import RunLog
+from storm_core.training.score_config import ScoreTraining, read_training, training_yaml
+from storm_core.training.score_scenes import random_view, training_object
+from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
+
+SMALL = {"model.channels": 8, "model.hidden": 16, "model.heads": 1, "model.points": 24, "model.scene_points": 24,
+         "data.objects": 4, "data.validation": 4, "training.views": 4, "training.draws": 4, "training.steps": 4,
+         "training.save_every": 2, "training.decay": 1, "training.warmup": 1}
+
+
+def small(**more: Any) -> ScoreTraining:
+    return read_training(None, SMALL | more)
+
+
+def test_views_are_seeded_and_show_their_object() -> None:
+    one, again = (random_view("train", 4, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(one.depth, again.depth)
+    center = one.cam_from_obj[:3, :3] @ one.model.center + one.cam_from_obj[:3, 3]
+    seen = one.depth[one.true_mask & (one.depth > 0)]
+    assert abs(np.median(seen) - center[2]) < one.model.diameter
+
+
+def test_training_and_validation_objects_differ() -> None:
+    hashes = {training_object(split, k).sha256 for split in ("train", "val") for k in range(6)}
+    assert len(hashes) == 12
+
+
+def test_batches_are_the_same_whenever_they_are_made() -> None:
+    a, b = Synthetic(small()).batch(5), Synthetic(small()).batch(5)
+    np.testing.assert_array_equal(a.obj, b.obj)
+    np.testing.assert_array_equal(a.target, b.target)
+    assert not np.array_equal(a.target, Synthetic(small()).batch(6).target)
+    assert not np.array_equal(a.scene, Synthetic(small()).batch(FIRST_VALIDATION + 5).scene)
+
+
+def test_targets_are_the_noise_that_was_added() -> None:
+    """The centre that target and width lead back to is the same for all draws of a view; so is the rotation at low
+    levels, where the score of the Gaussian on SO(3) is the turn back over its variance."""
+    config = small(**{"training.draws": 8})
+    batch = Synthetic(config).batch(0)
+    k = config.training.draws
+    for view in range(config.training.views):
+        part = slice(k * view, k * view + k)
+        centers = batch.centers[part] + batch.target[part, :3] * batch.widths[part, :1]
+        np.testing.assert_allclose(centers, np.broadcast_to(centers[0], centers.shape), atol=1e-4)
+        low = np.flatnonzero(batch.widths[part, 1] < 0.3)
+        back = batch.target[part, 3:] * batch.widths[part, 1:]
+        from storm_core.geometry.pose import so3_exp
+
+        turns = so3_exp(back[low].astype(float)) @ batch.axes[part][low]
+        assert angle_between(turns[0], turns).max() < 0.03
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"training.stepz": 3}, "unknown parameter training.stepz; did you mean training.steps"),
+    ({"data.source": "video"}, "data.source must be synthetic or bop, got 'video'"),
+    ({"data.source": "bop"}, "data.path is empty"), ({"training.views": 0}, r"training.views = 0 is outside"),
+    ({"training.device": "tpu"}, "training.device must be cpu or cuda, got 'tpu'")])
+def test_wrong_values_are_named(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_training(None, values)
+
+
+def test_the_config_survives_yaml(tmp_path: Path) -> None:
+    config = small(**{"data.blocks": ["000001"]})
+    (tmp_path / "c.yaml").write_text(training_yaml(config))
+    assert read_training(tmp_path / "c.yaml") == config
+
+
+def test_the_log_goes_to_a_file(tmp_path: Path) -> None:
+    with RunLog(tmp_path) as log:
+        log.write(3, {"train/loss": 1.25})
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 3, "train/loss": 1.25}
+
+
+def test_offline_logging_without_wandb_says_what_to_install(tmp_path: Path) -> None:
+    try:
+        import wandb  # noqa: F401
+    except ImportError:
+        with pytest.raises(BackendError, match="pip install wandb"):
+            RunLog(tmp_path, wandb_mode="offline")
+    else:
+        pytest.skip("wandb is installed")
+
+
+class TestWithTorch:
+    """What needs torch."""
+
+    @pytest.fixture(autouse=True)
+    def _torch(self) -> None:
+        self.torch = pytest.importorskip("torch", reason="torch is not installed; `make full` installs it")
+        self.torch.set_num_threads(1)
+
+    def test_steps_on_one_batch_reduce_its_loss(self) -> None:
+        from storm_core.score_model.network import initial_parameters
+        from storm_core.training.score import State
+
+        config = small()
+        state = State(self.torch, config, initial_parameters(config.model.network))
+        batch = Synthetic(config).batch(0)
+        losses = [state.learn(batch, 5e-3)["loss"] for _ in range(40)]
+        assert np.mean(losses[-5:]) < 0.8 * losses[0]
+
+    def test_a_run_in_slices_is_the_run_in_one(self, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        whole = small(**{"training.out": str(tmp_path / "whole")})
+        train(whole, progress=False)
+        sliced = replace(whole, training=replace(whole.training, out=str(tmp_path / "sliced")))
+        half = replace(sliced, training=replace(sliced.training, minutes=1e-6))
+        first = train(half, progress=False)
+        assert first.step == 1
+        second = train(sliced, resume=True, progress=False)
+        assert (second.step, second.steps_now) == (4, 3)
+        a, b = (load_weights(tmp_path / name / "weights.npz") for name in ("whole", "sliced"))
+        for name, value in a.params.items():
+            np.testing.assert_allclose(b.params[name], value, atol=1e-6, err_msg=name)
+        assert a.facts["steps"] == 4 and a.facts["views"] == 16
+
+    def test_other_processes_make_the_same_batches(self, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        outcomes = []
+        for workers in (0, 1):
+            config = small(**{"training.out": str(tmp_path / str(workers)), "training.workers": workers,
+                              "training.steps": 2})
+            outcomes.append(train(config, progress=False).validation["loss"])
+        assert outcomes[0] == pytest.approx(outcomes[1], rel=1e-5)
+
+    def test_folders_with_runs_are_not_overwritten(self, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        config = small(**{"training.out": str(tmp_path / "run"), "training.steps": 1})
+        with pytest.raises(ConfigError, match="there is no checkpoint"):
+            train(config, resume=True, progress=False)
+        train(config, progress=False)
+        with pytest.raises(ConfigError, match="--resume"):
+            train(config, progress=False)
+        other = replace(config, model=replace(config.model, channels=12))
+        with pytest.raises(ConfigError, match="another network"):
+            train(other, resume=True, progress=False)
+        (tmp_path / "run" / "checkpoint.pt").write_bytes(b"damaged")
+        with pytest.raises(WeightsError, match="checkpoint.pt"):
+            train(config, resume=True, progress=False)
+
+    def test_fine_tuning_starts_at_given_weights(self, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        base = small(**{"training.out": str(tmp_path / "base"), "training.steps": 2})
+        train(base, progress=False)
+        tuned = small(**{"training.out": str(tmp_path / "tuned"), "training.steps": 1, "training.learning_rate": 1e-7,
+                         "training.init": str(tmp_path / "base" / "weights.npz")})
+        train(tuned, progress=False)
+        a, b = (load_weights(tmp_path / name / "weights.npz").params["trunk1"] for name in ("base", "tuned"))
+        np.testing.assert_allclose(a, b, atol=1e-4)
+        wider = replace(tuned, model=replace(tuned.model, channels=12),
+                        training=replace(tuned.training, out=str(tmp_path / "wider")))
+        with pytest.raises(ConfigError, match="training.init"):
+            train(wider, progress=False)
