@@ -74,7 +74,7 @@ def from_masks(args: argparse.Namespace, config: "StormConfig"
     from storm_core.score_model.network_refiner import NetworkRefiner
 
     dataset = open_dataset(Path(args.recording), models=config.models, objects=config.objects,
-                           scenes=() if args.scene is None else (args.scene,))
+                           scenes=() if args.scene is None else (args.scene,), all_annotations=bool(args.split))
     config = replace(config, models=str(dataset.models), objects=dataset.names)
     models = build_models(config)
     refiner = NetworkRefiner(models, config.score_model, seed=config.seed)

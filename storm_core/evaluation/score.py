@@ -22,6 +22,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform
 from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.pipeline.build import build_localizer
+from storm_core.score_model.modes import find_modes
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.selection import RULES, possible, select
 from storm_core.simulation.mask_noise import disturbed_mask
@@ -118,9 +119,12 @@ def true_errors(model: ObjectModel, poses: NDArray[np.float64], truth: NDArray[n
 
 
 def judged_record(record: dict[str, Any], model: ObjectModel, truth: NDArray[np.float64] | None) -> dict[str, Any]:
-    """A results record with the true pose and the errors of its particles (None where the truth is unknown)."""
+    """A results record with the modes of its particles, the true pose and their errors (None where it is unknown)."""
+    modes = find_modes(model, np.asarray(record["sampled_poses"]), np.asarray(record["weights"]))
     errors = None if truth is None else true_errors(model, np.asarray(record["sampled_poses"]), truth)
-    return record | {"diameter": model.diameter, "true_cam_from_obj": truth, "true_errors": errors}
+    return record | {"mode_poses": np.array([m.cam_from_obj for m in modes]).reshape(-1, 4, 4),
+                     "mode_weights": np.array([m.weight for m in modes]), "diameter": model.diameter,
+                     "true_cam_from_obj": truth, "true_errors": errors}
 
 
 def outcome_of(case: Case, model: ObjectModel, result: ScoreResult | None, seconds: float) -> dict[str, Any]:

@@ -9,12 +9,10 @@ Lengths are in object diameters, coordinates relative to the hypothesised object
 A parameter set is a flat dict of arrays, see `initial_parameters`.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.score_model.encoder import POINT_CHANNELS, Cloud, NetworkConfig, Params
 from storm_core.score_model.motions import motion_by_planes, motion_by_points
 from storm_core.score_model.vectors import (
     EPS,
@@ -29,56 +27,13 @@ from storm_core.score_model.vectors import (
     squared_distances,
 )
 
-Params = dict[str, Any]
-
-NEIGHBOURHOODS = (0.08, 0.2)
-"""Widths of the neighbourhoods within a cloud [diameters]."""
-
 WIDTHS = (0.025, 0.06, 0.15, 0.4)
 """Widths of the matches between clouds [diameters]."""
 
 SOLVED = (0, 1, 2)
 """Which widths ask for a motion by point-to-plane residuals."""
 
-POINT_CHANNELS = 6
 FREQUENCIES = 16
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Shape of the network; stored with its weights.
-
-    Attributes:
-      channels: vectors per latent. blocks: residual blocks of the encoder. heads: matchings by descriptor.
-      hidden: width of the scalar layers. points: object points. scene_points: scene points.
-      latents: the head sees the latents (False: matches alone, an ablation).
-      object_axes: the head sees the axes of the object frame; for weights of one object, whose frame means something.
-    """
-
-    channels: int = 32
-    blocks: int = 2
-    heads: int = 3
-    hidden: int = 128
-    points: int = 64
-    scene_points: int = 80
-    latents: bool = True
-    object_axes: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Cloud:
-    """An encoded cloud of B scenes or particles.
-
-    Attributes:
-      points: (B, N, 3). normals: (B, N, 3). latent: (B, 3, C). descriptors: (B, N, C), invariant to rotations.
-      mean: (B, 3) of the points.
-    """
-
-    points: Array
-    normals: Array
-    latent: Array
-    descriptors: Array
-    mean: Array
 
 
 def initial_parameters(config: NetworkConfig, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -159,52 +114,6 @@ def _head_scalars(config: NetworkConfig) -> int:
     c = config.channels
     pooled = _pair_scalars(config) + 2 * len(WIDTHS) + _weights(config) + 4 * _motions(config)
     return pooled + 2 * c + 3 + (3 * c if config.latents else 0)
-
-
-def encode(params: Params, config: NetworkConfig, points: Array, normals: Array) -> Cloud:
-    """Latent and descriptors of clouds: points and unit normals (B, N, 3), in diameters."""
-    xp = namespace(points)
-    mean = points.mean(-2)
-    x = points - mean[:, None]
-    d2 = squared_distances(x, x)
-    around = []
-    for width in NEIGHBOURHOODS:
-        w = xp.exp(-d2 / (2 * width * width))
-        around.append((w @ x) / w.sum(-1)[..., None] - x)
-    a, b = (v / width for v, width in zip(around, NEIGHBOURHOODS, strict=True))
-    base = xp.stack([x, normals, a, b], -1)
-    turned = cross(xp.stack([normals, a], -1), xp.stack([x, x], -1))
-    v = xp.concatenate([base, turned], -1)
-    h = bend(v @ params["enc_in"], params["enc_in_k"])
-    for i in range(config.blocks):
-        pooled = h.mean(-3)[:, None] @ params[f"enc{i}_g"]
-        h = h + bend(h @ params[f"enc{i}"] + pooled, params[f"enc{i}_k"])
-    latent = h.mean(-3) @ params["enc_out"]
-    # Lengths along learned directions do not change when everything turns.
-    inner = dot(h, (h.mean(-3)[:, None] + h) @ params["enc_dir"])
-    inner = inner / xp.sqrt(1 + inner * inner)
-    descriptors = relu(inner @ params["enc_inv"] + params["enc_inv_b"]) @ params["enc_inv2"] + params["enc_inv2_b"]
-    return Cloud(points, normals, latent, descriptors, mean)
-
-
-def repeated(cloud: Cloud, count: int) -> Cloud:
-    """Every scene `count` times in a row: one encoding for all its particles."""
-
-    def again(x: Array) -> Array:
-        shape = tuple(x.shape)
-        xp = namespace(x)
-        return xp.broadcast_to(x[:, None], (shape[0], count, *shape[1:])).reshape(shape[0] * count, *shape[1:])
-
-    return Cloud(again(cloud.points), again(cloud.normals), again(cloud.latent), again(cloud.descriptors),
-                 again(cloud.mean))
-
-
-def turned_cloud(cloud: Cloud, turns: Array) -> Cloud:
-    """A cloud after rotations (B, 3, 3) about the origin, without encoding it again."""
-    xp = namespace(turns)
-    back = xp.swapaxes(turns, -1, -2)
-    return Cloud(cloud.points @ back, cloud.normals @ back, turns @ cloud.latent, cloud.descriptors,
-                 (turns @ cloud.mean[..., None])[..., 0])
 
 
 def score_and_error(

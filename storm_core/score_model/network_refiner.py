@@ -145,10 +145,10 @@ def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, po
     spread = local_spread(model, pose, poses, weights)
     floor = FLOOR * center[2]
     spread += np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-    table = compare(features, model, pose[None])
-    evidence = to_evidence(table[0])
+    covariance = left_covariance(spread, center)
+    evidence = to_evidence(compare(features, model, pose[None])[0])
     return Registration(object_name=model.name if given is None else given.object_name, stamp_ns=stamp_ns,
-                        cam_from_obj=pose, covariance=left_covariance(spread, center), evidence=evidence,
+                        cam_from_obj=pose, covariance=0.5 * (covariance + covariance.T), evidence=evidence,
                         probability=DEFAULT.probability(evidence) if given is None else given.probability)
 
 

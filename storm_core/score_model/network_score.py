@@ -12,7 +12,8 @@ from storm_core.errors import BackendError, ConfigError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.score_model.clouds import ScenePoints, object_points
-from storm_core.score_model.network import Cloud, encode, repeated, score_and_error, turned_cloud
+from storm_core.score_model.encoder import Cloud, encode, repeated, turned_cloud
+from storm_core.score_model.network import score_and_error
 from storm_core.score_model.particles import Particles
 from storm_core.score_model.weights import ScoreWeights
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.errors import WeightsError
-from storm_core.score_model.network import NetworkConfig, initial_parameters
+from storm_core.score_model.encoder import NetworkConfig
+from storm_core.score_model.network import initial_parameters
 from storm_core.score_model.schedule import Schedule
 
 VERSION = 1

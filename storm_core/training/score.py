@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.report.atomic import whole_file
-from storm_core.score_model.network import FIXED, NetworkConfig, encode, initial_parameters, repeated, score_and_error
+from storm_core.score_model.encoder import NetworkConfig, encode, repeated
+from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
 from storm_core.training.run_log import RunLog
 from storm_core.training.score_batches import Batch

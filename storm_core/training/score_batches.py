@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from storm_core.geometry.pose import from_rotation_translation, so3_log, transform
 from storm_core.score_model.clouds import ScenePoints, object_points, scene_points
-from storm_core.score_model.network import NetworkConfig
+from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.noise import rotation_score, sample_rotations
 from storm_core.score_model.schedule import Schedule
 from storm_core.training.score_scenes import View

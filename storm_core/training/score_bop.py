@@ -23,13 +23,13 @@ from storm_core.simulation.mask_noise import disturbed_mask
 from storm_core.training.score_batches import Batch, batch_of, seen_view
 from storm_core.training.score_config import DataArguments, ScoreTraining
 from storm_core.training.score_scenes import View
+from storm_core.training.score_source import FIRST_VALIDATION
 
 MAX_FACES = 2000
 MARGIN = 0.35
 """Window beyond the box of the mask, in its sizes."""
 
 EVERY = 10
-FIRST_VALIDATION = 10**9
 TRIES = 200
 
 

@@ -10,7 +10,7 @@ import yaml
 from storm_core.config import build, check, flatten, param
 from storm_core.config_io import dotted
 from storm_core.errors import ConfigError
-from storm_core.score_model.network import NetworkConfig
+from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.schedule import Schedule
 
 

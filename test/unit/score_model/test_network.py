@@ -8,14 +8,8 @@ import pytest
 
 from storm_core.errors import WeightsError
 from storm_core.geometry.pose import so3_exp
-from storm_core.score_model.network import (
-    NetworkConfig,
-    encode,
-    initial_parameters,
-    repeated,
-    score_and_error,
-    turned_cloud,
-)
+from storm_core.score_model.encoder import NetworkConfig, encode, repeated, turned_cloud
+from storm_core.score_model.network import initial_parameters, score_and_error
 from storm_core.score_model.schedule import Schedule
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from storm_core.cli.main import main
-from storm_core.score_model.network import NetworkConfig, initial_parameters
+from storm_core.score_model.encoder import NetworkConfig
+from storm_core.score_model.network import initial_parameters
 from storm_core.score_model.results import load_results, results_as_df
 from storm_core.score_model.schedule import Schedule
 from storm_core.score_model.weights import ScoreWeights, save_weights
