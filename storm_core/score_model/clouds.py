@@ -92,7 +92,7 @@ def object_points(
 
     Relative to the object centre, in diameters.
     """
-    vertices, faces = model.coarse if len(model.faces) > 2000 else (model.vertices, model.faces)
+    vertices, faces = model.coarse.vertices, model.coarse.faces
     poses = np.ascontiguousarray(cam_from_objs, np.float64)
     points, normals, numbers = visible_kernel(
         vertices, faces, model.center, model.diameter, poses, camera.vector, SIDE, 3 * count)
