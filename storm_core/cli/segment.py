@@ -8,17 +8,32 @@ from typing import Any
 from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
+from storm_core.cli.segment_query import add_query_options, run_query, with_sam
+from storm_core.errors import ConfigError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("segment", help="find and segment objects in single pictures", description=(
         "Search every object in every picture on its own and write its mask of visible pixels. With BOP masks, say how "
-        "well they agree (intersection over union with mask_visib)."))
-    add_picture_options(parser)
+        "well they agree (intersection over union with mask_visib). With --query: one picture file and any meshes or "
+        "reference views, all instances of each; writes masks.json (BOP run lengths), an overlay and results.json."))
+    add_picture_options(parser, optional=True)
+    add_query_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.query:
+        return run_query(args)
+    if not args.recording:
+        raise ConfigError("nothing to segment; give a recording, or --query IMAGE with --object MESH")
+    if args.object or args.depth or args.camera:
+        raise ConfigError("--object, --depth and --camera belong to --query; a recording has --objects and its own "
+                          "cameras")
+    return run_recording(args)
+
+
+def run_recording(args: argparse.Namespace) -> int:
     import cv2
     import numpy as np
 
@@ -31,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.masks import mask_records, tint
     from storm_core.report.results import results_head, stage_times, to_json
 
-    config = require_models(config_from(args))
+    config = require_models(with_sam(config_from(args), args.sam))
     recording = open_recording(args.recording, scene=args.scene)
     ignore = ignored(args.ignore, recording.ids)
     models = build_models(config)

@@ -31,6 +31,8 @@ def valid_values(draw: st.DrawFn) -> dict[str, object]:
         low, high = meta.get("low"), meta.get("high")
         if path == "mesh_unit":
             out[path] = draw(st.sampled_from(["auto", "m", "mm", "cm", "in"]))
+        elif path == "som.backend":
+            out[path] = draw(st.sampled_from(["geometric", "hsfa"]))
         elif isinstance(default, bool):
             out[path] = draw(st.booleans())
         elif isinstance(default, int):
