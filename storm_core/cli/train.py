@@ -2,6 +2,8 @@
 
 import argparse
 
+from storm_core.cli.train_som import add_som
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("train", help="fit what was learned again, on simulated scenes")
@@ -34,6 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     covariance.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     covariance.add_argument("--json", metavar="FILE", required=True, help="where parameters and figures go")
     covariance.set_defaults(run=run_covariance)
+    add_som(models)
 
 
 def run_covariance(args: argparse.Namespace) -> int:
