@@ -23,7 +23,8 @@ def add_query_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", metavar="IMAGE", default="",
                         help="its depth image, 16-bit or float, aligned with colour (unit: depth_scale of --camera)")
     parser.add_argument("--camera", metavar="FILE", default="",
-                        help="camera.json with cam_K or fx, fy, cx, cy [px], and depth_scale [mm per count]")
+                        help="camera.json with cam_K or fx, fy, cx, cy [px] and depth_scale [mm per count], or a "
+                             "scene_camera.json that has the picture's number")
     parser.add_argument("--object", nargs="+", metavar="MESH|VIEWS", default=[],
                         help="mesh files, or folders of `storm render views`")
     parser.add_argument("--sam", nargs="?", metavar="NAME", const="sam2-tiny", default="",
@@ -134,7 +135,7 @@ def read_query(picture: Path, depth: str, camera: str, *, needs_depth: bool) -> 
     for file in (picture, *(Path(p) for p in (depth, camera) if p)):
         if not file.is_file():
             raise DatasetError(f"{file} does not exist")
-    entry = parse_camera(read_json(Path(camera), "the intrinsics"), camera) if camera else None
+    entry = parse_camera(_camera_of(picture, read_json(Path(camera), "the intrinsics")), camera) if camera else None
     if depth and entry is not None:
         return read_frame(picture, Path(depth), entry, 1)
     pixels = cv2.imread(str(picture), cv2.IMREAD_COLOR)
@@ -147,6 +148,12 @@ def read_query(picture: Path, depth: str, camera: str, *, needs_depth: bool) -> 
         known = entry.color_camera(width, height)
     return Frame(rgb=np.ascontiguousarray(pixels[..., ::-1]), depth=np.zeros((height, width), np.float32),
                  camera=known, stamp_ns=1)
+
+
+def _camera_of(picture: Path, content: Any) -> Any:
+    """The camera itself, or the picture's entry of a scene_camera.json, whose keys are image numbers."""
+    number = str(int(picture.stem)) if picture.stem.isdigit() else ""
+    return content[number] if isinstance(content, dict) and number in content else content
 
 
 def _localizer(args: argparse.Namespace, config: "StormConfig") -> "tuple[list[str], Localizer]":

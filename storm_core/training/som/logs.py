@@ -1,6 +1,7 @@
 """Where figures of a run go: always log.jsonl, and Weights & Biases or TensorBoard when wanted and installed."""
 
 import json
+import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +27,9 @@ class FileLog:
         self._file = path.open("a")
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
+        # JSON has no nan: what was not measured is null.
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        self._file.write(json.dumps({"step": step, **known}) + "\n")
         self._file.flush()
 
     def close(self) -> None:

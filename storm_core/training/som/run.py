@@ -86,7 +86,7 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
                 better = figures.get("val/iou", float("nan")) > best
                 best = figures["val/iou"] if better else best
                 if crew.leads:
-                    _keep(out, done, best, better or validation is None, network, average, optimizer, scaler)
+                    _keep(out, done, best, better, network, average, optimizer, scaler)
                 crew.wait()
             if logs is not None and len(latest) > 1:
                 logs.write(done, latest)
@@ -129,7 +129,8 @@ def _batches(samples: Samples, settings: TrainSettings, crew: Crew, first: int) 
 
 def _keep(out: Path, step: int, best: float, better: bool, network: HsfaNetwork, average: MovingAverage,
           optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-    for name in ("last", "best") if better else ("last",):
+    # A run whose validation never showed an object still leaves a network to use.
+    for name in ("last", "best") if better or not (out / "best.safetensors").exists() else ("last",):
         with whole_file(out / f"{name}.safetensors") as part:
             checkpoint.save(network, part, average.state)
     save_state(out, step, best, network, average, optimizer, scaler)
