@@ -3,13 +3,17 @@
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 from storm_core.cli.segment_query import add_query_options, run_query, with_sam
 from storm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storm_core.bop.mask_results import MaskEstimate
+    from storm_core.report.attempts import Attempt
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,6 +43,8 @@ def run_recording(args: argparse.Namespace) -> int:
 
     from storm_core import __version__
     from storm_core.bags.recording import open_recording
+    from storm_core.bop.dataset import object_ids
+    from storm_core.bop.mask_results import write_mask_results
     from storm_core.config_io import to_yaml
     from storm_core.evaluation.attempt import attempt
     from storm_core.pipeline.build import build_localizer, build_models
@@ -74,6 +80,7 @@ def run_recording(args: argparse.Namespace) -> int:
         results["masks"] = {"iou_mean": float(np.mean(known)) if known else None, "n": len(known)}
         results["attempts"] = records
         results["stages_ms"] = stage_times([a.stage_ms for a in attempts])
+        write_mask_results(folder / "masks.json", _estimates(attempts, object_ids(Path(config.models), models)))
         (folder / "results.json").write_text(to_json(results))
         (folder / "config.yaml").write_text(to_yaml(config))
         if json_file is not None:
@@ -81,6 +88,18 @@ def run_recording(args: argparse.Namespace) -> int:
     print(table(results))
     print(f"\nmasks and overlays in {target}")
     return 0
+
+
+def _estimates(attempts: "list[Attempt]", ids: dict[str, int]) -> "list[MaskEstimate]":
+    """The masks that were found of objects with a BOP id; the time of each is that of its whole image [s]."""
+    from storm_core.bop.mask_results import MaskEstimate, run_lengths
+
+    times: dict[tuple[int, int], float] = {}
+    for a in attempts:
+        times[a.key] = times.get(a.key, 0.0) + a.stage_ms["total"] * 1e-3
+    return [MaskEstimate(scene_id=a.key[0], im_id=a.key[1], obj_id=ids[a.object_name], score=float(a.probability),
+                         size=a.mask.shape, counts=run_lengths(a.mask), time_s=times[a.key])
+            for a in attempts if a.mask is not None and a.object_name in ids]
 
 
 def table(results: dict[str, Any]) -> str:

@@ -254,6 +254,23 @@ def test_one_picture_end_to_end_with_dino_text_and_sam(tmp_path: Path, capsys: p
     assert cli.main(command) == 0, capsys.readouterr().err
 
 
+def test_the_pipeline_runs_with_the_learned_backend(tmp_path: Path) -> None:
+    """The composition root builds it, its masks reach the registration, and an untrained network is not trusted."""
+    from storm_core.pipeline.build import build_pipeline
+
+    network = lite_network()
+    with torch.no_grad():
+        network.decoder.plain.bias.fill_(4.0)
+        network.decoder.iou[-1].bias.fill_(4.0)
+    config = StormConfig(
+        onboarding=OnboardingConfig(cache=str(tmp_path), views=4, view_size=64, rotations=60),
+        som=SomConfig(backend="hsfa", hsfa=HsfaConfig(weights=str(saved(network, tmp_path / "net.safetensors")))))
+    frame, _ = table_frame(BOX, THREE[1:2])
+    out = build_pipeline(config, {"box": BOX}).step(frame)
+    answer, = out.objects
+    assert answer.object_name == "box" and not answer.trusted and out.stage_ms["localize"] > 0
+
+
 def test_wrong_queries_are_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     cv2.imwrite(str(tmp_path / "q.png"), np.zeros((8, 8, 3), np.uint8))
     query = ["segment", "--query", str(tmp_path / "q.png")]

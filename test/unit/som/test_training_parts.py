@@ -11,9 +11,11 @@ from storm_core.errors import BackendError, ConfigError
 from storm_core.geometry.chirality import achiral
 from storm_core.training.som.settings import AugmentSettings, LossSettings, TrainSettings, read_settings
 from storm_core.training.som.split import pictures_for, split_objects
+from test.real_data import ROOT
 from test.synthetic import model_of, pose, textured_box
 from test.unit.som.small import table_frame, torch
 
+from storm_core.som.hsfa.settings import FULL  # isort: skip
 from storm_core.training.som.augment import augmented, mirrored, rolled  # isort: skip
 from storm_core.training.som.ema import MovingAverage  # isort: skip
 from storm_core.training.som.logs import FileLog, open_logs  # isort: skip
@@ -162,6 +164,8 @@ def test_settings_come_from_yaml_and_are_checked(tmp_path: Path) -> None:
                          ({"augment.mirror": "always"}, "achiral"), ({"batch": 0}, "outside")):
         with pytest.raises(ConfigError, match=words):
             read_settings(None, wrong)
+    shipped, full = read_settings(ROOT / "config" / "train_som_full.yaml", {})
+    assert full == FULL and shipped.batch * 8 == 256
     with pytest.raises(ConfigError, match="cannot read"):
         read_settings(tmp_path / "none.yaml", {})
 
