@@ -18,15 +18,33 @@ class OnboardingConfig:
     max_faces: int = param(8000, "faces of the simplified mesh used for rendering", "", 200, 100000)
     rotations: int = param(512, "rotations in the registration grid", "", 60, 5000)
     cache: str = param("", "cache folder; empty = ~/.cache/storm")
+    views: int = param(16, "reference views around an object", "", 4, 400)
+    view_size: int = param(256, "width and height of a reference view", "px", 64, 1024)
+
+
+@dataclass(frozen=True)
+class HsfaConfig:
+    """The learned backend; read only when som.backend is hsfa."""
+
+    weights: str = param("", "checkpoint of the network, as `storm train som` writes it")
+    backbone: str = param("dinov2-base", "DINOv2 weights: a name of `storm weights list` or a folder")
+    text: str = param("", "descriptions.json of `storm describe`; empty = without text")
+    text_encoder: str = param("clip-text", "text encoder: a name of `storm weights list` or a folder")
+    device: str = param("auto", "where the network runs: auto, cpu, cuda or cuda:N")
+    zoom: bool = param(True, "look at a small answer a second time, closer")
 
 
 @dataclass(frozen=True)
 class SomConfig:
+    backend: str = param("geometric", "geometric: from the CAD model, no weights; hsfa: the learned network",
+                         choices=("geometric", "hsfa"))
     max_candidates: int = param(24, "candidates refined per search", "", 1, 500)
     accept: float = param(0.5, "probability above which a localization is reported as found", "", 0.0, 1.0)
     uncertain: float = param(0.2, "probability above which a localization is followed for a few frames", "", 0.0, 1.0)
     max_depth: float = param(2.0, "largest distance searched", "m", 0.1, 20.0)
     min_depth: float = param(0.15, "smallest distance searched", "m", 0.01, 5.0)
+    sam: str = param("", "SAM 2 weights that refine masks: a name of `storm weights list` or a folder; empty = off")
+    hsfa: HsfaConfig = field(default_factory=HsfaConfig)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     {"errors", "config", "config_io", "parallel", "kernel_cache", "kernels"},
-    {"geometry"},
+    {"geometry", "models"},
     {"types", "interfaces"},
     {"rendering"},
     {"evidence"},

@@ -24,6 +24,7 @@ class Run(NamedTuple):
     Attributes:
       needs: test data the command reads; without it the test is skipped.
       program: what must be installed beside the project; without it the test is skipped.
+      module: the same for an optional Python package.
       after: beginnings of commands that must have run before in the same folder.
       folder: where to run it: "." is as a user who cloned the repository, "ws" a colcon workspace.
       says: pattern that the output must contain.
@@ -34,6 +35,7 @@ class Run(NamedTuple):
     change: tuple[tuple[str, str], ...] = ()
     needs: str = ""
     program: str = ""
+    module: str = ""
     after: tuple[str, ...] = ()
     folder: str = "."
     says: str = ""
@@ -41,9 +43,13 @@ class Run(NamedTuple):
     tries: int = 1
 
 
+ADDED = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+"""Packages that whoever started the tests has added."""
+
 # The environment of these tests takes the place of .venv, and is not set up again.
 MAKE = f"make -C {ROOT} VENV={sys.prefix} -o {sys.prefix}/.ready"
 SIMULATE = "storm simulate demo"
+TRAIN_SOM = "storm train som"
 BENCHMARK = "storm simulate benchmark --suite registration"
 SEQUENCES = "storm simulate benchmark --suite tracking"
 SHORT = (r"$", " --max-frames 5 --no-video --set score_model.enable=false")
@@ -80,7 +86,14 @@ HOW: tuple[tuple[str, Run], ...] = (
     (r"storm simulate benchmark", Run(change=((r"--count 20", "--count 2 --small"),))),
     (r"storm evaluate registration --bop-dir suite", Run(after=(f"{BENCHMARK} --out",))),
     (r"storm evaluate registration --bop-dir benchmark", Run(after=(f"{BENCHMARK} --count",))),
+    (r"storm segment recording .*som.backend=hsfa", Run(after=(SIMULATE, TRAIN_SOM), module="torch")),
     (r"storm (segment|register) recording", Run(after=(SIMULATE,))),
+    (r"storm onboard recording", Run(change=((r"$", " --set onboarding.cache=$PWD/cache"),), after=(SIMULATE,))),
+    (r"storm render views", Run(change=((r"$", " --views 4 --size 64"),), after=(SIMULATE,))),
+    (r"storm segment --query", Run(after=(SIMULATE,))),
+    (r"storm weights list$", Run()),
+    (r"storm train som", Run(change=((r"--synthetic 64", "--synthetic 2 --steps 2 --cache $PWD/cache --set batch=1 "
+                                      "--set data.val_samples=2"),), module="torch")),
     (r"storm refine recording", Run(change=((r"$", " --set score_model.steps=2 --set score_model.particles=8"),),
                                     after=(SIMULATE,))),
     (r"storm train verifier ", Run(change=((r"$", " --scenes 3"),))),
@@ -151,6 +164,8 @@ def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """The outcome of a command; each one runs only once."""
     if command not in _DONE:
         way = how(command)
+        if way.module:
+            pytest.importorskip(way.module, reason=f"{way.module} is optional: make full")
         for first in way.after:
             execute(next(c for c in commands() if c.startswith(first)), folder)
         line = command
@@ -160,7 +175,7 @@ def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         if way.program and shutil.which(way.program, path=path) is None:
             pytest.skip(f"{way.program} is not installed")
-        env = os.environ | {"PATH": path, "STORM_TEST_DATA": data, "PYTHONPATH": str(ROOT)}
+        env = os.environ | {"PATH": path, "STORM_TEST_DATA": data, "PYTHONPATH": os.pathsep.join([str(ROOT), *ADDED])}
         for _ in range(way.tries):
             done = run_until(way.says, line, folder / way.folder, env) if way.endless else subprocess.run(
                 ["bash", "-c", line], cwd=folder / way.folder, env=env, capture_output=True, text=True, timeout=300,

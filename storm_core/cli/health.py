@@ -56,12 +56,21 @@ class Machine:
 OPTIONAL = {
     "torch": ("torch", "every stage works without learned weights"),
     "transformers": ("transformers", "objects are segmented from depth, colour and the CAD model"),
-    "sam2": ("sam-2", "objects are segmented from depth, colour and the CAD model"),
+    "safetensors": ("safetensors", "every stage works without learned weights"),
+    "sam2": ("sam-2", "SAM 2 comes from transformers"),
     "nvdiffrast": ("nvdiffrast", "STORM's own CPU kernels render"),
     "pytorch3d": ("pytorch3d", "STORM's own CPU kernels render"),
     "cv_bridge": ("cv-bridge", "STORM converts images itself"),
 }
 """Optional package -> (distribution, what this version does in its place)."""
+
+SERVES = {
+    "torch": "som.backend hsfa, som.sam, storm train som, storm describe",
+    "transformers": "DINOv2, SAM 2, text models, storm describe",
+    "safetensors": "checkpoints of storm train som",
+    "sam2": "som.sam with a .pt checkpoint",
+}
+"""What an optional package is used for; the others are not used by this version."""
 
 
 def check_python(python: tuple[int, int]) -> Check:
@@ -108,6 +117,8 @@ def check_optional(package: str, installed: Mapping[str, str], importable: bool)
     distribution, instead = OPTIONAL[package]
     if distribution in installed or importable:
         found = " ".join(("installed", installed.get(distribution, ""))).strip()
+        if package in SERVES:
+            return Check("ok", f"{found}, used by {SERVES[package]}")
         return Check("ok", f"{found}, not used by this version: {instead}")
     return Check("ok", f"not installed: {instead}")
 

@@ -14,6 +14,7 @@ from storm_core.errors import StormError
 COMMANDS = {
     "demo": "render a recording, run it through the real nodes, evaluate and show it",
     "up": "start the ROS 2 nodes",
+    "onboard": "prepare meshes: checks, templates and reference views, kept by content",
     "track": "run the tracker alone over a recording and evaluate it",
     "replay": "run a recording through the pipeline and evaluate it",
     "segment": "find and segment objects in single pictures",
@@ -21,6 +22,9 @@ COMMANDS = {
     "refine": "turn a pose into a distribution with the score model",
     "evaluate": "score masks, poses or tracks against ground truth",
     "simulate": "render a recording with known truth",
+    "render": "render reference views of meshes",
+    "describe": "describe objects in keywords with a vision-language model",
+    "weights": "list, fetch and verify learned weights",
     "train": "fit learned parts on simulated scenes",
     "bench": "run STORM beside other implementations",
     "doctor": "say what is missing on this machine and what to do",

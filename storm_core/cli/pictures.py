@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 
 
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recording", metavar="PATH",
+def add_picture_options(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """optional: the recording may be left out, because the command has another input."""
+    parser.add_argument("recording", metavar="PATH", nargs="?" if optional else None, default="",
                         help="BOP scene or dataset, bag, or folder with rgb/, depth/, camera.json")
     add_models(parser)
     add_json(parser)

@@ -3,27 +3,48 @@
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
+from storm_core.cli.segment_query import add_query_options, run_query, with_sam
+from storm_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storm_core.bop.mask_results import MaskEstimate
+    from storm_core.report.attempts import Attempt
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("segment", help="find and segment objects in single pictures", description=(
         "Search every object in every picture on its own and write its mask of visible pixels. With BOP masks, say how "
-        "well they agree (intersection over union with mask_visib)."))
-    add_picture_options(parser)
+        "well they agree (intersection over union with mask_visib). With --query: one picture file and any meshes or "
+        "reference views, all instances of each; writes masks.json (BOP run lengths), an overlay and results.json."))
+    add_picture_options(parser, optional=True)
+    add_query_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.query:
+        return run_query(args)
+    if not args.recording:
+        raise ConfigError("nothing to segment; give a recording, or --query IMAGE with --object MESH")
+    if args.object or args.depth or args.camera:
+        raise ConfigError("--object, --depth and --camera belong to --query; a recording has --objects and its own "
+                          "cameras")
+    return run_recording(args)
+
+
+def run_recording(args: argparse.Namespace) -> int:
     import cv2
     import numpy as np
 
     from storm_core import __version__
     from storm_core.bags.recording import open_recording
+    from storm_core.bop.dataset import object_ids
+    from storm_core.bop.mask_results import write_mask_results
     from storm_core.config_io import to_yaml
     from storm_core.evaluation.attempt import attempt
     from storm_core.pipeline.build import build_localizer, build_models
@@ -31,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.masks import mask_records, tint
     from storm_core.report.results import results_head, stage_times, to_json
 
-    config = require_models(config_from(args))
+    config = require_models(with_sam(config_from(args), args.sam))
     recording = open_recording(args.recording, scene=args.scene)
     ignore = ignored(args.ignore, recording.ids)
     models = build_models(config)
@@ -59,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         results["masks"] = {"iou_mean": float(np.mean(known)) if known else None, "n": len(known)}
         results["attempts"] = records
         results["stages_ms"] = stage_times([a.stage_ms for a in attempts])
+        write_mask_results(folder / "masks.json", _estimates(attempts, object_ids(Path(config.models), models)))
         (folder / "results.json").write_text(to_json(results))
         (folder / "config.yaml").write_text(to_yaml(config))
         if json_file is not None:
@@ -66,6 +88,18 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     print(f"\nmasks and overlays in {target}")
     return 0
+
+
+def _estimates(attempts: "list[Attempt]", ids: dict[str, int]) -> "list[MaskEstimate]":
+    """The masks that were found of objects with a BOP id; the time of each is that of its whole image [s]."""
+    from storm_core.bop.mask_results import MaskEstimate, run_lengths
+
+    times: dict[tuple[int, int], float] = {}
+    for a in attempts:
+        times[a.key] = times.get(a.key, 0.0) + a.stage_ms["total"] * 1e-3
+    return [MaskEstimate(scene_id=a.key[0], im_id=a.key[1], obj_id=ids[a.object_name], score=float(a.probability),
+                         size=a.mask.shape, counts=run_lengths(a.mask), time_s=times[a.key])
+            for a in attempts if a.mask is not None and a.object_name in ids]
 
 
 def table(results: dict[str, Any]) -> str:

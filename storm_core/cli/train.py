@@ -3,6 +3,7 @@
 import argparse
 
 from storm_core.cli import train_score
+from storm_core.cli.train_som import add_som
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -37,6 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     covariance.add_argument("--json", metavar="FILE", required=True, help="where parameters and figures go")
     covariance.set_defaults(run=run_covariance)
     train_score.add_parser(models)
+    add_som(models)
 
 
 def run_covariance(args: argparse.Namespace) -> int:

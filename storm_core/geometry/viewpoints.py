@@ -22,3 +22,20 @@ def fibonacci_sphere(n: int) -> NDArray[np.float64]:
     azimuth = k * np.pi * (3 - np.sqrt(5.0))
     r = np.sqrt(1 - z**2)
     return np.stack([r * np.cos(azimuth), r * np.sin(azimuth), z], -1)
+
+
+def cameras_on_sphere(n: int, center: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
+    """cam_from_objs (n, 4, 4) of upright cameras on a Fibonacci sphere of radius `distance` [m] that look at `center`.
+
+    The object's +z is up in the picture; the few cameras near its poles take +y instead.
+    """
+    outward = fibonacci_sphere(n)
+    forward = -outward
+    up = np.where(np.abs(outward[:, 2:]) > 0.98, [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]])
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    rotations = np.stack([right, np.cross(forward, right), forward], 1)
+    poses = np.tile(np.eye(4), (n, 1, 1))
+    poses[:, :3, :3] = rotations
+    poses[:, :3, 3] = -(rotations @ (center + distance * outward)[..., None])[..., 0]
+    return poses

@@ -1,8 +1,11 @@
 """The composition root: the only place that knows which class implements which stage. Nodes build what they need."""
 
 from storm_core.config import StormConfig
+from storm_core.errors import ConfigError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, Tracker
+from storm_core.models.packages import require_packages
+from storm_core.onboarding.views import ReferenceViews
 from storm_core.pipeline.system import Pipeline
 
 
@@ -14,9 +17,44 @@ def build_models(config: StormConfig) -> dict[str, ObjectModel]:
 
 
 def build_localizer(config: StormConfig, models: dict[str, ObjectModel]) -> Localizer:
-    from storm_core.som.detect import GeometricLocalizer
+    """The localizer of som.backend; torch is loaded only for the learned one and for SAM 2."""
+    match config.som.backend:
+        case "hsfa":
+            from storm_core.onboarding.views import reference_views
 
-    return GeometricLocalizer(models, config.som, config.onboarding)
+            require_packages("som.backend hsfa", "torch", "safetensors")
+            views = {name: reference_views(model, config.onboarding) for name, model in models.items()}
+            return build_view_localizer(config, views)
+        case _:
+            from storm_core.som.detect import GeometricLocalizer
+
+            return _with_sam(config, GeometricLocalizer(models, config.som, config.onboarding))
+
+
+def build_view_localizer(config: StormConfig, views: dict[str, ReferenceViews]) -> Localizer:
+    """A localizer of objects that are known by their reference views alone; only the learned backend can do that.
+
+    Raises:
+      ConfigError: som.backend is another one.
+    """
+    if config.som.backend != "hsfa":
+        raise ConfigError(f"{', '.join(views)}: reference views alone serve only the learned backend; set som.backend "
+                          "to hsfa, or give the mesh")
+    require_packages("som.backend hsfa", "torch", "safetensors")
+    from storm_core.som.hsfa.localizer import open_localizer
+
+    return _with_sam(config, open_localizer(views, config.som, config.onboarding))
+
+
+def _with_sam(config: StormConfig, localizer: Localizer) -> Localizer:
+    if not config.som.sam:
+        return localizer
+    from storm_core.som.sam import SamLocalizer, open_sam
+
+    require_packages("som.sam", "torch")
+    from storm_core.som.hsfa.localizer import device_of
+
+    return SamLocalizer(localizer, open_sam(config.som.sam, device_of(config.som.hsfa.device)))
 
 
 def build_registrar(config: StormConfig, models: dict[str, ObjectModel]) -> Registrar:

@@ -85,10 +85,10 @@ def _memory_gb() -> float | None:
 
 
 def _weights() -> dict[str, str]:
-    """{name: sha256} of the learned weights that this version knows; {} when it ships none or no list of them."""
+    """{name: sha256} of the learned weights that this version ships; {} when there is no list of them."""
     file = Path(storm_core.__file__).resolve().parent.parent / "models" / "manifest.yaml"
     try:
-        listed = (yaml.safe_load(file.read_text()) or {}).get("weights") or []
+        listed = (yaml.safe_load(file.read_text()) or {}).get("shipped") or []
     except OSError:
         return {}
     return {str(entry["name"]): str(entry["sha256"]) for entry in listed}

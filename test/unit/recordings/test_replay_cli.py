@@ -15,6 +15,7 @@ import pytest
 import trimesh
 
 from storm_core.bags.write import BagWriter, write_recording
+from storm_core.bop.mask_results import read_mask_results
 from storm_core.cli.main import main
 from storm_core.cli.replay import node_stage_times
 from storm_core.cli.truth_options import named
@@ -213,6 +214,8 @@ def test_segment_measures_masks(source: Path, tmp_path: Path) -> None:
     assert results["masks"] == {"iou_mean": 0.5, "n": 1}
     mask = cv2.imread(str(tmp_path / "o" / "000001_000000_1.png"), cv2.IMREAD_GRAYSCALE)
     assert set(np.unique(mask)) == {0, 255} and (mask > 0).sum() == 3600
+    estimate, = read_mask_results(tmp_path / "o" / "masks.json")
+    assert estimate.obj_id == 1 and (estimate.mask() == (mask > 0)).all()
 
 
 Change = Callable[[Path], None]

@@ -1,0 +1,95 @@
+"""Where figures of a run go: always log.jsonl, and Weights & Biases or TensorBoard when wanted and installed."""
+
+import json
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from storm_core.models.packages import require_packages
+
+
+class RunLog(Protocol):
+    def write(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FileLog:
+    """One JSON object per line. A resumed run goes on where it was: later lines of a broken run are dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = []
+        if step and path.is_file():
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept))
+        self._file = path.open("a")
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        # JSON has no nan: what was not measured is null.
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        self._file.write(json.dumps({"step": step, **known}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoardLog:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandbLog:
+    def __init__(self, folder: Path, mode: str, config: Mapping[str, Any]) -> None:
+        require_packages(f"wandb: {mode}", "wandb")
+        import wandb
+
+        # The name of the folder stands for the run, so that a resumed run goes on in the same one.
+        self._run = wandb.init(project="storm-som", name=folder.name, id=folder.name, resume="allow", mode=mode,
+                               dir=str(folder), config=dict(config))
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Logs:
+    """All logs of a run as one."""
+
+    def __init__(self, logs: list[RunLog]) -> None:
+        self._logs = logs
+
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
+        for log in self._logs:
+            log.write(step, figures)
+
+    def close(self) -> None:
+        for log in self._logs:
+            log.close()
+
+
+def open_logs(folder: Path, wandb: str, config: Mapping[str, Any], step: int) -> Logs:
+    """log.jsonl, and W&B (online, offline) or, when that is disabled, TensorBoard if it is installed.
+
+    Raises:
+      BackendError: W&B is asked for and not installed.
+    """
+    logs: list[RunLog] = [FileLog(folder / "log.jsonl", step)]
+    if wandb != "disabled":
+        logs.append(WandbLog(folder, wandb, config))
+    elif find_spec("tensorboard") is not None:
+        logs.append(TensorBoardLog(folder / "tensorboard"))
+    return Logs(logs)
