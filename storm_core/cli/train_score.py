@@ -5,7 +5,7 @@ import argparse
 from storm_core.cli.arguments import assignments
 
 
-def add_parser(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_score(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = models.add_parser(
         "score",
         help="the score network, on procedural objects or on a BOP dataset",
