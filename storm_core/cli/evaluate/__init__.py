@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.evaluate import compare, masks, poses, registration, system, tracking
+from storm_core.cli.evaluate import compare, masks, monitor, poses, registration, system, tracking
 
-KINDS = (poses, tracking, registration, system, masks, compare)
+KINDS = (poses, tracking, registration, system, masks, monitor, compare)
 """Modules with add_parser(kinds)."""
 
 
