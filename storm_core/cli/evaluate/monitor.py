@@ -28,12 +28,15 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="the first N images of each scene (default: 120)")
     parser.add_argument("--tracker", action="store_true",
                         help="poses of the real tracker instead of the truth with a tracker's errors")
+    parser.add_argument("--pipeline", action="store_true",
+                        help="also run the whole system through the faults and measure how fast it recovers")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from storm_core.evaluation.failures.causes import MIN_FRAMES, causes_of
     from storm_core.evaluation.failures.figures import benchmark_figures
+    from storm_core.evaluation.failures.recover import recovery_figures
     from storm_core.evaluation.workers import do_jobs
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.failure_benchmark import write_failure_report
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--frames must be at least {MIN_FRAMES}, got {args.frames}: an event needs frames before, "
                           "in and after it")
     setup = prepare(args, "monitor")
-    jobs = plan(setup, causes, args.frames, args.tracker)
+    jobs = plan(setup, causes, args.frames, args.tracker, args.pipeline)
     outcomes, reused = do_jobs(jobs, setup.crew, setup.parts, unit="scene")
     plays = [record for outcome in outcomes for record in outcome["records"]]
     if not plays:
@@ -57,6 +60,11 @@ def run(args: argparse.Namespace) -> int:
                       "scenes": len({p["scene"] for p in plays}), "plays": len(plays),
                       "frames": sum(len(p["error"]) for p in plays)},
         "monitor": {key: monitors["storm"][key] for key in MAIN}, "monitors": monitors, "stages_ms": _times(plays)}
+    if args.pipeline:
+        recoveries = [r for outcome in outcomes for r in outcome["recoveries"]]
+        results["recovery"] = recovery_figures(recoveries) | {"causes": {
+            cause: recovery_figures([r for r in recoveries if r["cause"] == cause])
+            for cause in dict.fromkeys(r["cause"] for r in recoveries)}}
     with whole_folder(setup.out) as folder:
         (folder / "results.json").write_text(to_json(results))
         (folder / "plays.jsonl").write_text("".join(json.dumps(json.loads(to_json(play))) + "\n" for play in plays))
@@ -66,18 +74,20 @@ def run(args: argparse.Namespace) -> int:
             file.write_text(to_json(results))
     print(monitor_table(results))
     print("\n" + cause_table(results))
+    if args.pipeline:
+        print("\n" + recovery_table(results))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
     return within_limits(args, results)
 
 
-def plan(setup: Setup, causes: tuple[str, ...], frames: int, tracker: bool) -> "list[FailureJob]":
+def plan(setup: Setup, causes: tuple[str, ...], frames: int, tracker: bool, pipeline: bool) -> "list[FailureJob]":
     """One job per scene."""
     from storm_core.evaluation.failures.play import FailureJob
     from storm_core.evaluation.system import plan as plan_sequences
 
     return [FailureJob(kind="failures.play", images=job.images[:frames], queries=job.queries, models=job.models,
-                       config=job.config, causes=causes, frames=frames, tracker=tracker)
+                       config=job.config, causes=causes, frames=frames, tracker=tracker, pipeline=pipeline)
             for job in plan_sequences(setup.dataset, setup.config, setup.models)]
 
 
@@ -99,6 +109,15 @@ def cause_table(results: dict[str, Any]) -> str:
     rows = [("cause", "failures", "missed", *(title for title, _, _ in COLUMNS))]
     rows += [(cause, str(f["failures"]), str(f["missed"]), *(figure(f[key], kind) for _, key, kind in COLUMNS))
              for cause, f in results["monitors"]["storm"]["causes"].items()]
+    return aligned(rows)
+
+
+def recovery_table(results: dict[str, Any]) -> str:
+    """The whole system by cause."""
+    keys = ("plays", "not_started", "recovered", "missed", "wrong_object", "time_s_p50", "time_s_p95")
+    found = results["recovery"]
+    rows = [("recovery", *keys)]
+    rows += [(name, *(figure(f[key], "") for key in keys)) for name, f in [*found["causes"].items(), ("all", found)]]
     return aligned(rows)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from storm_core.evaluation.failures.labels import Labels
 from storm_core.evaluation.failures.monitors import MONITORS, Word, numbers
-from storm_core.metrics.bootstrap import block_resamples, interval
+from storm_core.metrics.bootstrap import block_resamples, interval, ratio_samples
 from storm_core.metrics.calibration import calibration
 from storm_core.metrics.loss_detection import false_reregistrations
 from storm_core.metrics.ranking import auroc, fpr_at_tpr, roc
@@ -121,10 +121,32 @@ def _intervals(items: Sequence[Watched], seed: int) -> dict[str, list[float] | N
     if len(scenes) < 2:
         return dict.fromkeys(INTERVALS)
     by_scene = [[i for i in items if i.scene == scene] for scene in scenes]
-    drawn = block_resamples(len(scenes), seed=seed, resamples=RESAMPLES, block=1).indices(slice(None))
-    samples = [figures([i for k in row for i in by_scene[k]]) for row in drawn]
-    found = {key: interval(np.array([s[key] for s in samples], float)) for key in INTERVALS}
+    drawn = block_resamples(len(scenes), seed=seed, resamples=RESAMPLES, block=1)
+    joined = [_joined([i.labels for i in of_one]) for of_one in by_scene]
+    score, trusted, lost = ([np.concatenate([getattr(i.word, key) for i in of_one]) for of_one in by_scene]
+                            for key in ("score", "trusted", "lost"))
+    use = [label.judged & ~np.isnan(s) for label, s in zip(joined, score, strict=True)]
+    doubt = [-s[u] for s, u in zip(score, use, strict=True)]
+    wrong = [~label.right[u] for label, u in zip(joined, use, strict=True)]
+    healthy = np.array([label.healthy.sum() for label in joined], float)
+    late = [np.array([v for i in of_one for v in latencies(i.word.trusted, i.labels.untrustworthy, i.labels.known)])
+            for of_one in by_scene]
+    ranked = [(np.concatenate([doubt[k] for k in row]), np.concatenate([wrong[k] for k in row]))
+              for row in drawn.indices(slice(None))]
+    samples = {
+        "auroc": np.array([auroc(*pair) for pair in ranked]),
+        "fpr_at_tpr99": np.array([fpr_at_tpr(*pair, TPR) for pair in ranked]),
+        "coverage": ratio_samples(drawn, _hits(trusted, joined), healthy),
+        "false_alarms_per_10k": 1e4 * ratio_samples(drawn, _hits(lost, joined), healthy),
+        "detected_5": ratio_samples(drawn, np.array([float((v <= 5).sum()) for v in late]),
+                                    np.array([float(len(v)) for v in late]))}
+    found = {key: interval(samples[key]) for key in INTERVALS}
     return {key: None if bounds is None else list(bounds) for key, bounds in found.items()}
+
+
+def _hits(said: Sequence[Bools], labels: Sequence[Labels]) -> Array:
+    """Healthy frames of each scene (S,) of which something was said."""
+    return np.array([float((word & label.healthy).sum()) for word, label in zip(said, labels, strict=True)])
 
 
 def _joined(labels: Sequence[Labels]) -> Labels:

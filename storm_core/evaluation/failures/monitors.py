@@ -105,21 +105,23 @@ def drive(verdicts: list[Verdict], reasons: list[Reason], stamps_ns: list[int],
     """The real state machine over recorded verdicts, from TRACKING on; searches and registrations succeed at once.
 
     Returns:
-      (N,) a re-registration was asked for in this frame, (N,) a trusted or coasting pose was published.
+      (N,) a pose that was still given out is given up in this frame (further attempts for the same loss do not count:
+      that a search succeeds at once is an idealisation), (N,) a trusted or coasting pose was published.
     """
     config = config or RecoveryConfig()
     state = ObjectState(state=State.TRACKING, since_ns=stamps_ns[0], stamp_ns=stamps_ns[0])
     asked, published = np.zeros(len(verdicts), bool), np.zeros(len(verdicts), bool)
     for k, (verdict, reason, stamp) in enumerate(zip(verdicts, reasons, stamps_ns, strict=True)):
+        held = state.trusted or state.coasting
         state, actions = step(state, FrameArrived(stamp_ns=stamp), config)
-        asked[k] |= Action.STOP_TRACKING in actions
+        asked[k] |= held and Action.STOP_TRACKING in actions
         while Action.SEARCH in actions or Action.REGISTER in actions:
             event = SearchDone(stamp_ns=stamp, epoch=state.epoch, found=True, reason=Reason.FOUND) \
                 if Action.SEARCH in actions else \
                 RegisterDone(stamp_ns=stamp, epoch=state.epoch, registered=True, reason=Reason.REGISTERED)
             state, actions = step(state, event, config)
         state, actions = step(state, Judged(stamp_ns=stamp, epoch=state.epoch, verdict=verdict, reason=reason), config)
-        asked[k] |= Action.STOP_TRACKING in actions
+        asked[k] |= held and Action.STOP_TRACKING in actions
         published[k] = state.trusted or state.coasting
     return asked, published
 

@@ -16,6 +16,7 @@ from storm_core.evaluation.failures.causes import MIN_FRAMES, POSE_CAUSES, Cause
 from storm_core.evaluation.failures.labels import Labels, pose_errors
 from storm_core.evaluation.failures.pictures import Pictures, inject_picture_fault
 from storm_core.evaluation.failures.poses import Around, inject_pose_fault
+from storm_core.evaluation.failures.recover import PLAYED, System, recover
 from storm_core.evaluation.failures.streams import COVARIANCE, Stream, innovations, noisy_truth, tracked
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.evaluation.jobs import Job, Outcome
@@ -34,11 +35,13 @@ class FailureJob(Job):
 
     Attributes:
       causes: names. frames: of the clip at most, from the first image on. tracker: poses of the real tracker.
+      pipeline: also run the whole system through the faults.
     """
 
     causes: tuple[str, ...]
     frames: int
     tracker: bool = False
+    pipeline: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,12 +54,13 @@ class Clip:
 
 
 def perform(job: FailureJob) -> Outcome:
-    """`records`: one per object and cause, see `play`; `skipped`: images and objects that cannot be used."""
+    """`records`: one per object and cause, see `play`; `recoveries`: see `recover`; `skipped`: what cannot be used."""
     config: StormConfig = build(job.config)
     models = build_models(config)
     monitor = build_monitor(config, models)
     stream = tracked(build_tracker(config, models)) if job.tracker else noisy_truth
     records: list[dict[str, Any]] = []
+    recoveries: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     scene = Path(job.images[0].folder)
     annotations, frames = read_annotations(scene), _read(job.images[:job.frames], skipped)
@@ -68,12 +72,17 @@ def perform(job: FailureJob) -> Outcome:
                             "reason": f"object {name}: {clip}"})
             continue
         seed = (config.seed, job.images[0].scene_id, obj_id)
+        system = System(config=config, model=models[name]) if job.pipeline else None
         for cause in causes_of(list(job.causes)):
             event = plan_event(cause, len(clip.known), seed)
             record = play(clip, event, models[name], monitor, stream)
             if record is not None:
                 records.append({"scene": job.images[0].scene_id, "object": name} | record)
-    return {"records": records, "skipped": skipped}
+            if system is not None and cause in PLAYED:
+                recovery = recover(clip.pictures, clip.centers, event, system)
+                if recovery is not None:
+                    recoveries.append({"scene": job.images[0].scene_id, "object": name} | recovery)
+    return {"records": records, "recoveries": recoveries, "skipped": skipped}
 
 
 def _read(images: Sequence[ImageFiles], skipped: list[dict[str, Any]]) -> list[tuple[ImageFiles, Frame]]:

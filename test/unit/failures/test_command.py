@@ -30,12 +30,10 @@ def test_the_benchmark_runs_and_repeats(dataset: Path, tmp_path: Path) -> None:
         "none", "jump", "hidden", "frozen"}
     assert first["monitor"]["auroc"] > 0.9 and first["stages_ms"]["monitor"]["n"] == 2 * 4 * 12
     assert "data:image" in (out / "report.html").read_text()
-    assert main(command(dataset, tmp_path / "again", *options)) == 0
-    again = json.loads(file.read_text())
-    assert again["monitors"] == first["monitors"]
-    assert main(command(dataset, out, *options)) == 0  # finished parts are read back and say the same
-    reused = json.loads(file.read_text())
-    assert reused["workers"]["parts_reused"] == 2 and reused["monitors"] == first["monitors"]
+    for more, reused in (((), 2), (("--restart",), 0)):  # read back, and measured anew: the same
+        assert main(command(dataset, out, *options, *more)) == 0
+        again = json.loads(file.read_text())
+        assert again["workers"]["parts_reused"] == reused and again["monitors"] == first["monitors"]
 
 
 @pytest.mark.parametrize(("more", "says"), [
