@@ -120,5 +120,5 @@ def _causes(monitors: Mapping[str, Mapping[str, Any]], file: Path) -> None:
         axis.set_yticks(np.arange(len(causes)) + 0.4 - height / 2, causes)
         axis.invert_yaxis()
         axis.set(xlim=(0, 1), xlabel="share of failures noticed within 5 frames")
-        axis.legend(fontsize=8)
+        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     _axes(file, "By cause", draw)

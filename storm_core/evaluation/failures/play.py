@@ -72,7 +72,7 @@ def perform(job: FailureJob) -> Outcome:
                             "reason": f"object {name}: {clip}"})
             continue
         seed = (config.seed, job.images[0].scene_id, obj_id)
-        system = System(config=config, model=models[name]) if job.pipeline else None
+        system = System(config, models[name]) if job.pipeline else None
         for cause in causes_of(list(job.causes)):
             event = plan_event(cause, len(clip.known), seed)
             record = play(clip, event, models[name], monitor, stream)

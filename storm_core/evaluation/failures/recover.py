@@ -1,7 +1,6 @@
 """How long the whole system takes to be right again after a fault: the real pipeline over the faulty pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,28 +63,26 @@ class Kidnapped:
         return results
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
 class System:
-    """The stages of the pipeline for one object, built once; they hold no memory but what `reset` forgets."""
+    """The stages of the pipeline for one object, built once; they hold no memory but what `fresh` makes them forget."""
 
-    config: StormConfig
-    model: ObjectModel
-
-    def __post_init__(self) -> None:
-        models = {self.model.name: self.model}
-        object.__setattr__(self, "_stages", (
-            build_localizer(self.config, models), build_registrar(self.config, models),
-            build_tracker(self.config, models), build_monitor(self.config, models),
-            build_score_refiner(self.config, models) if self.config.score_model.enable else None))
+    def __init__(self, config: StormConfig, model: ObjectModel) -> None:
+        models = {model.name: model}
+        self.model = model
+        self._recovery = config.recovery
+        self._localizer = build_localizer(config, models)
+        self._registrar = build_registrar(config, models)
+        self._tracker = build_tracker(config, models)
+        self._monitor = build_monitor(config, models)
+        self._refiner = build_score_refiner(config, models) if config.score_model.enable else None
 
     def fresh(self, stamp_ns: int, offset: Array | None) -> Pipeline:
         """A pipeline that has seen nothing yet; see `Kidnapped`."""
-        localizer, registrar, tracker, monitor, refiner = self._stages  # type: ignore[attr-defined]
-        tracker.reset(self.model.name)
-        monitor.reset(self.model.name)
-        if offset is not None:
-            tracker = Kidnapped(tracker, stamp_ns, offset)
-        return Pipeline((self.model.name,), localizer, registrar, tracker, monitor, refiner, self.config.recovery)
+        self._tracker.reset(self.model.name)
+        self._monitor.reset(self.model.name)
+        tracker = self._tracker if offset is None else Kidnapped(self._tracker, stamp_ns, offset)
+        return Pipeline((self.model.name,), self._localizer, self._registrar, tracker, self._monitor, self._refiner,
+                        self._recovery)
 
 
 def recover(clip: Pictures, centers: Sequence[Array], event: FaultEvent, system: System) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storm_core.cli.main import main
-from test.unit.evaluation_runs.tiny_dataset import write_dataset
+from test.unit.evaluation_runs.tiny_dataset import FAST, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,17 @@ def test_the_benchmark_runs_and_repeats(dataset: Path, tmp_path: Path) -> None:
         assert main(command(dataset, out, *options, *more)) == 0
         again = json.loads(file.read_text())
         assert again["workers"]["parts_reused"] == reused and again["monitors"] == first["monitors"]
+
+
+def test_the_real_tracker_and_the_whole_system(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    assert main(command(dataset, tmp_path / "out", "--scene", "1", "--tracker", "--pipeline", "--causes", "jump",
+                        "--json", str(file), *FAST)) == 0
+    found = json.loads(file.read_text())
+    assert found["benchmark"]["poses"] == "tracker" and found["monitors"]["storm"]["causes"]["none"]["coverage"] > 0.9
+    recovery = found["recovery"]["causes"]["jump"]
+    assert recovery["plays"] + recovery["not_started"] == 1
+    assert recovery["recovered"] + recovery["missed"] == recovery["plays"]
 
 
 @pytest.mark.parametrize(("more", "says"), [

@@ -7,6 +7,7 @@ import pytest
 
 from storm_core.evaluation.failures.figures import benchmark_figures, latencies
 from storm_core.evaluation.failures.monitors import MONITORS, drive
+from storm_core.evaluation.failures.recover import recovery_figures
 from storm_core.metrics.ranking import auroc, fpr_at_tpr, roc
 from storm_core.types import Reason, Verdict
 
@@ -91,3 +92,12 @@ def test_ranking_laws() -> None:
     k = np.searchsorted(tpr, 0.99)
     assert fpr_at_tpr(scores, positive, 0.99) == pytest.approx(fpr[k])
     assert np.isnan(auroc(scores, np.ones(300, bool))) and np.isnan(fpr_at_tpr(scores, np.zeros(300, bool), 0.99))
+
+
+def test_recovery_counts_plays_that_were_right_before_the_fault() -> None:
+    plays = [{"cause": "jump", "started": True, "time_s": 0.2, "wrong": False, "compute_s": 0.1},
+             {"cause": "jump", "started": True, "time_s": float("inf"), "wrong": True, "compute_s": 0.4},
+             {"cause": "jump", "started": False, "time_s": 0.0, "wrong": False, "compute_s": 0.1}]
+    found = recovery_figures(plays)
+    assert (found["plays"], found["not_started"], found["recovered"], found["missed"]) == (2, 1, 1, 1)
+    assert found["wrong_object"] == 1 and found["time_s_p50"] == 0.2 and found["time_s_p95"] == float("inf")
