@@ -53,7 +53,8 @@ def inject_picture_fault(clip: Pictures, event: FaultEvent, model: ObjectModel) 
             stale[event.first:event.last + 1] = True
             return replace(clip, frames=list(freeze(frames, span)), stale=stale)
         case Cause.DEPTH_LOSS:
-            return replace(clip, frames=list(lose_depth(frames, span, share=event.size, seed=event.seed[0])))
+            return replace(clip, frames=list(lose_depth(frames, span, share=event.size,
+                                                        seed=int(rng.integers(2**31)))))
         case Cause.BLUR:
             length = max(3, round(event.size * frames[0].camera.width / 640))
             return replace(clip, frames=list(blur(frames, span, length=length, angle=rng.uniform(0, np.pi))))
