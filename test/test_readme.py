@@ -75,6 +75,8 @@ HOW: tuple[tuple[str, Run], ...] = (
                                            "storm evaluate tracking recording --pred cereal_box"))),
     (r"storm evaluate (registration|masks|system) --bop-dir recording", Run(after=(SIMULATE,),
                                                                            change=((r"$", " --max-images 2"),))),
+    (r"storm evaluate monitor --benchmark --bop-dir recording", Run(after=(SIMULATE,),
+                                                                    change=((r"$", " --frames 12"),))),
     (r"storm track recording", Run(change=((r"$", " --no-video --frames 0:9"),), after=(SIMULATE,))),
     (r"storm bench tracking recording", Run(change=((r"$", " --max-frames 9 --repeats 1 --only storm"),),
                                             after=(SIMULATE,))),

@@ -12,7 +12,7 @@ from storm_core.evaluation.resume import code_version, digest_of_files
 Outcome = dict[str, Any]
 """What a job found: `records` in the form of its kind, and `skipped` [{scene_id, im_id, reason}]."""
 
-KINDS = ("registration", "masks", "system")
+KINDS = ("registration", "masks", "system", "failures.play")
 """Each is a module of this package with perform(job) -> Outcome."""
 
 _ALONE = threading.Lock()

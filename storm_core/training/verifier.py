@@ -12,10 +12,10 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 from tqdm import tqdm
 
 from storm_core.evidence.verifier import Verifier, feature_vector
+from storm_core.metrics.ranking import auroc
 from storm_core.training.verifier_data import Row, rows_of_scene
 
 PHYSICAL = Verifier(
@@ -71,12 +71,6 @@ def fit(table: Table, prior: Verifier = PHYSICAL, strength: float = 100.0) -> Ve
     bounds = [(0, None) if w >= 0 else (None, 0) for w in prior.weight] + [(None, None)]
     p = minimize(loss, np.r_[start, 0.0], jac=True, bounds=bounds, method="L-BFGS-B").x
     return Verifier(tuple(center.round(4).tolist()), tuple((p[:-1] / spread).round(3).tolist()), round(float(p[-1]), 3))
-
-
-def auroc(odds: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve (Mann-Whitney)."""
-    n = right.sum()
-    return float((rankdata(odds)[right].sum() - n * (n + 1) / 2) / (n * (~right).sum()))
 
 
 def report(name: str, verifier: Verifier, table: Table) -> dict[str, float]:

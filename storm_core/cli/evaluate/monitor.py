@@ -1,0 +1,137 @@
+"""`storm evaluate monitor`: does TOM know when the pose is wrong?"""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from storm_core.cli.columns import aligned
+from storm_core.cli.evaluate.dataset_run import Setup, add_run_options, prepare, run_head, say_what_is_special
+from storm_core.cli.limits import within_limits
+from storm_core.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from storm_core.evaluation.failures.play import FailureJob
+
+MAIN = ("auroc", "fpr_at_tpr99", "latency_frames_p50", "latency_frames_p95", "false_alarms_per_10k", "ece")
+"""Figures of the monitor under test that results.json holds under `monitor`."""
+
+
+def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = kinds.add_parser("monitor", help="the failure benchmark: does TOM notice wrong poses", description=(
+        "Put labelled faults into every scene of a BOP dataset, ask the monitor and four baselines about every pose, "
+        "and say how well, how fast and how honestly they notice. Protocol: docs/failure-benchmark.md."))
+    parser.add_argument("--benchmark", action="store_true", required=True, help="run the failure benchmark")
+    add_run_options(parser)
+    parser.add_argument("--causes", nargs="+", metavar="NAME", default=[],
+                        help="only these faults (default: all that apply to the object)")
+    parser.add_argument("--frames", type=int, metavar="N", default=120,
+                        help="the first N images of each scene (default: 120)")
+    parser.add_argument("--tracker", action="store_true",
+                        help="poses of the real tracker instead of the truth with a tracker's errors")
+    parser.add_argument("--pipeline", action="store_true",
+                        help="also run the whole system through the faults and measure how fast it recovers")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from storm_core.evaluation.failures.causes import MIN_FRAMES, causes_of
+    from storm_core.evaluation.failures.figures import benchmark_figures
+    from storm_core.evaluation.failures.recover import recovery_figures
+    from storm_core.evaluation.workers import do_jobs
+    from storm_core.report.atomic import whole_file, whole_folder
+    from storm_core.report.failure_benchmark import write_failure_report
+    from storm_core.report.results import to_json
+
+    causes = tuple(cause.value for cause in causes_of(args.causes))
+    if args.frames < MIN_FRAMES:
+        raise ConfigError(f"--frames must be at least {MIN_FRAMES}, got {args.frames}: an event needs frames before, "
+                          "in and after it")
+    setup = prepare(args, "monitor")
+    jobs = plan(setup, causes, args.frames, args.tracker, args.pipeline)
+    outcomes, reused = do_jobs(jobs, setup.crew, setup.parts, unit="scene")
+    plays = [record for outcome in outcomes for record in outcome["records"]]
+    if not plays:
+        reasons = [s["reason"] for outcome in outcomes for s in outcome["skipped"]]
+        raise DatasetError(f"nothing could be played in {args.bop_dir}: {reasons[0] if reasons else 'no targets'}")
+    monitors = benchmark_figures(plays, setup.config.seed)
+    results = run_head(setup, outcomes, reused) | {
+        "benchmark": {"protocol": "storm-failure-1", "causes": list(causes), "frames_per_scene": args.frames,
+                      "poses": "tracker" if args.tracker else "truth with a tracker's errors",
+                      "scenes": len({p["scene"] for p in plays}), "plays": len(plays),
+                      "frames": sum(len(p["error"]) for p in plays)},
+        "monitor": {key: monitors["storm"][key] for key in MAIN}, "monitors": monitors, "stages_ms": _times(plays)}
+    if args.pipeline:
+        recoveries = [r for outcome in outcomes for r in outcome["recoveries"]]
+        results["recovery"] = recovery_figures(recoveries) | {"causes": {
+            cause: recovery_figures([r for r in recoveries if r["cause"] == cause])
+            for cause in dict.fromkeys(r["cause"] for r in recoveries)}}
+    with whole_folder(setup.out) as folder:
+        (folder / "results.json").write_text(to_json(results))
+        (folder / "plays.jsonl").write_text("".join(json.dumps(json.loads(to_json(play))) + "\n" for play in plays))
+        write_failure_report(folder, results)
+    if args.json:
+        with whole_file(args.json) as file:
+            file.write_text(to_json(results))
+    print(monitor_table(results))
+    print("\n" + cause_table(results))
+    if args.pipeline:
+        print("\n" + recovery_table(results))
+    say_what_is_special(results)
+    print(f"\nreport {setup.out / 'report.html'}")
+    return within_limits(args, results)
+
+
+def plan(setup: Setup, causes: tuple[str, ...], frames: int, tracker: bool, pipeline: bool) -> "list[FailureJob]":
+    """One job per scene."""
+    from storm_core.evaluation.failures.play import FailureJob
+    from storm_core.evaluation.system import plan as plan_sequences
+
+    return [FailureJob(kind="failures.play", images=job.images[:frames], queries=job.queries, models=job.models,
+                       config=job.config, causes=causes, frames=frames, tracker=tracker, pipeline=pipeline)
+            for job in plan_sequences(setup.dataset, setup.config, setup.models)]
+
+
+def monitor_table(results: dict[str, Any]) -> str:
+    """All monitors, each figure with its 95 % interval where there is one."""
+    from storm_core.report.failure_benchmark import COLUMNS
+
+    rows = [("monitor", *(title for title, _, _ in COLUMNS))]
+    rows += [(name, *(figure(f[key], kind) for _, key, kind in COLUMNS)) for name, f in results["monitors"].items()]
+    bounds = results["monitors"]["storm"]["ci95"]
+    known = ", ".join(f"{key} [{b[0]:.4g}, {b[1]:.4g}]" for key, b in bounds.items() if b is not None)
+    return aligned(rows) + (f"\nstorm, 95 % over scenes: {known}" if known else "")
+
+
+def cause_table(results: dict[str, Any]) -> str:
+    """STORM by cause."""
+    from storm_core.report.failure_benchmark import COLUMNS
+
+    rows = [("cause", "failures", "missed", *(title for title, _, _ in COLUMNS))]
+    rows += [(cause, str(f["failures"]), str(f["missed"]), *(figure(f[key], kind) for _, key, kind in COLUMNS))
+             for cause, f in results["monitors"]["storm"]["causes"].items()]
+    return aligned(rows)
+
+
+def recovery_table(results: dict[str, Any]) -> str:
+    """The whole system by cause."""
+    keys = ("plays", "not_started", "recovered", "missed", "wrong_object", "time_s_p50", "time_s_p95")
+    found = results["recovery"]
+    rows = [("recovery", *keys)]
+    rows += [(name, *(figure(f[key], "") for key in keys)) for name, f in [*found["causes"].items(), ("all", found)]]
+    return aligned(rows)
+
+
+def figure(value: Any, kind: str) -> str:
+    """One number for the terminal; inf = never."""
+    if value is None or value != value:
+        return "-"
+    if value == float("inf"):
+        return "never"
+    return f"{100 * value:.2f} %" if kind == "share" else f"{value:.4f}" if kind == "ratio" else f"{value:.4g}"
+
+
+def _times(plays: list[dict[str, Any]]) -> dict[str, Any]:
+    from storm_core.metrics.scores import quantiles
+
+    ms = [v for play in plays for v in play["ms"] if v is not None and v == v]
+    return {"monitor": {**quantiles(ms, p50=0.5, p95=0.95, p99=0.99), "n": len(ms)}}
