@@ -15,6 +15,7 @@ from storm_core.evidence.features import bare_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.monitor.freeze import FreezeDetector
+from storm_core.monitor.twin_watch import LIMIT, TwinWatch
 from storm_core.tracking.modalities import colorless
 from storm_core.types import Evidence, Frame, Judgement, Reason, Track, Verdict
 
@@ -23,6 +24,15 @@ PRIOR_LOG_ODDS = 1.0
 
 FORGET = 0.5
 """Share of the previous frames' log-odds that is kept."""
+
+NO_DEPTH = 0.7
+"""Share of the silhouette without depth from which a pose is judged by the picture alone."""
+
+MUCH_HIDDEN = 0.5
+"""Share hidden from which what is left may be the same on every side."""
+
+TWIN_WEIGHT = 4.0
+"""Log-odds that one log-odd of a twin's lead takes from a pose before the watch is certain."""
 
 DOUBTS = {
     Reason.DEPTH_DISAGREES: ("explained", "behind", "fit", "seam", "support"),
@@ -35,16 +45,19 @@ DOUBTS = {
 
 
 class EvidenceMonitor:
-    """The default Monitor. Keeps one number per object: the accumulated log-odds."""
+    """The default Monitor. Keeps the accumulated log-odds of each object, and a watch over its twins."""
 
     def __init__(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
         self._models = models
         self._config = config
         self._odds: dict[str, float] = {}
+        self._twins = {name: TwinWatch(model) for name, model in models.items()}
         self._freeze = FreezeDetector(config.freeze_frames)
 
     def reset(self, object_name: str) -> None:
         self._odds.pop(object_name, None)
+        if object_name in self._twins:
+            self._twins[object_name].reset()
 
     def judge(self, frame: Frame, track: Track) -> Judgement:
         model = self._models[track.object_name]
@@ -61,16 +74,28 @@ class EvidenceMonitor:
         blind = colorless(frame, center, model.diameter)
         if blind:  # a black or overexposed picture is no evidence against a pose
             evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
+        depthless = evidence.missing > NO_DEPTH
+        now = VERIFIER.log_odds(evidence)
+        if depthless:  # that nothing is measured is no evidence against a pose either; what the picture shows may be
+            terms = VERIFIER.terms(evidence)
+            now -= terms["missing"] + terms["support"]
         before = self._odds.get(track.object_name)
         if before is None:  # a new registration has to stand on its own
-            odds = float(np.clip(VERIFIER.log_odds(evidence), -8.0, 8.0))
+            odds = float(np.clip(now, -8.0, 8.0))
         else:
-            odds = float(np.clip(VERIFIER.log_odds(evidence) + PRIOR_LOG_ODDS, -8.0, 8.0) + FORGET * before)
+            odds = float(np.clip(now + PRIOR_LOG_ODDS, -8.0, 8.0) + FORGET * before)
+        twin = 0.0
+        if not blind and not depthless and evidence.occluded < MUCH_HIDDEN:
+            twin = self._twins[track.object_name].doubt(bare_features(frame), track.cam_from_obj)
+            if twin >= LIMIT:
+                odds = min(odds, -twin)
         self._odds[track.object_name] = odds
-        probability = float(1 / (1 + np.exp(-odds)))
+        probability = float(1 / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
         if seen * (1.0 - evidence.occluded) < self._config.min_visible:
             return self._judgement(track, Verdict.OCCLUDED, probability, Reason.OCCLUDED, evidence)
-        if evidence.missing > 0.7:
+        if twin >= LIMIT:
+            return self._judgement(track, Verdict.LOST, probability, Reason.AMBIGUOUS, evidence)
+        if depthless and probability >= self._config.healthy:
             return self._judgement(track, Verdict.DEGRADED, probability, Reason.NO_DEPTH, evidence)
         if blind and probability >= self._config.healthy:
             return self._judgement(track, Verdict.DEGRADED, probability, Reason.NO_COLOR, evidence)

@@ -1,0 +1,70 @@
+"""Does another turn of the object look better than the tracked one?
+
+A can that is turned about its axis agrees with depth as well as before, and with colour nearly so: no threshold on the
+pose alone can tell. Its twins can: poses that the shape cannot tell apart are drawn beside it, and how much better one
+of them looks is added up over frames (a one-sided CUSUM), so that noise does not end a track and a print does.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.evidence.compare import compare
+from storm_core.evidence.features import FrameFeatures
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import angle_between
+from storm_core.geometry.symmetry import shape_symmetries
+
+SIDE = 48
+"""Crop resolution [px] of the comparison: prints are coarse, and twins are many."""
+
+PER_FRAME = 2
+"""Twins that are looked at in every frame, in turn; those that looked better before are looked at as well."""
+
+JUMP = 0.35
+"""Turn [rad] between two frames after which all twins are looked at at once."""
+
+SLACK = 0.3
+"""Log-odds by which a twin may look better in a frame without being counted."""
+
+LIMIT = 1.5
+"""Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
+
+
+class TwinWatch:
+    """Watches one object. Models without colour have nothing to tell twins apart by: they are never doubted."""
+
+    def __init__(self, model: ObjectModel) -> None:
+        self._model = model
+        turns = shape_symmetries(model)[1:] if model.colors is not None else np.zeros((0, 4, 4))
+        self._turns = turns
+        self.reset()
+
+    def reset(self) -> None:
+        """A new registration: nothing is known, and every twin is looked at first."""
+        self._sums = np.zeros(len(self._turns))
+        self._next = 0
+        self._last: NDArray[np.float64] | None = None
+
+    def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
+        """How much better the best twin of the pose (4, 4) has looked so far [log-odds], 0 when none has."""
+        count = len(self._turns)
+        if count == 0:
+            return 0.0
+        jumped = self._last is None or angle_between(self._last, cam_from_obj) > JUMP
+        if jumped:  # the sums were about other turns
+            self._sums[:] = 0.0
+            looked = np.arange(count)
+        else:
+            in_turn = (self._next + np.arange(min(PER_FRAME, count))) % count
+            self._next = int(in_turn[-1] + 1) % count
+            looked = np.union1d(in_turn, np.flatnonzero(self._sums > 0.0))
+        self._last = cam_from_obj
+        own = self._rank(features, cam_from_obj)
+        better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self._turns[looked]]) - own
+        self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
+        return float(self._sums.max())
+
+    def _rank(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
+        # One pose at a time: a single pose is compared on the calling thread, and objects have threads of their own.
+        return float(VERIFIER.ranking(compare(features, self._model, cam_from_obj[None], side=SIDE))[0])
