@@ -15,11 +15,12 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between
 from storm_core.geometry.symmetry import shape_symmetries
 
-SIDE = 48
+SIDE = 40
 """Crop resolution [px] of the comparison: prints are coarse, and twins are many."""
 
-PER_FRAME = 2
-"""Twins that are looked at in every frame, in turn; those that looked better before are looked at as well."""
+EVERY = 3
+"""While nothing is suspicious, every so many-th frame looks at the next twin. One that has looked better is looked at in
+every frame, and all are after a registration and after a jump: that is when a pose becomes the wrong twin."""
 
 JUMP = 0.35
 """Turn [rad] between two frames after which all twins are looked at at once."""
@@ -36,14 +37,13 @@ class TwinWatch:
 
     def __init__(self, model: ObjectModel) -> None:
         self._model = model
-        turns = shape_symmetries(model)[1:] if model.colors is not None else np.zeros((0, 4, 4))
-        self._turns = turns
+        self._turns = shape_symmetries(model)[1:] if model.colors is not None else np.zeros((0, 4, 4))
         self.reset()
 
     def reset(self) -> None:
         """A new registration: nothing is known, and every twin is looked at first."""
         self._sums = np.zeros(len(self._turns))
-        self._next = 0
+        self._frames = 0
         self._last: NDArray[np.float64] | None = None
 
     def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
@@ -56,10 +56,13 @@ class TwinWatch:
             self._sums[:] = 0.0
             looked = np.arange(count)
         else:
-            in_turn = (self._next + np.arange(min(PER_FRAME, count))) % count
-            self._next = int(in_turn[-1] + 1) % count
-            looked = np.union1d(in_turn, np.flatnonzero(self._sums > 0.0))
+            looked = np.flatnonzero(self._sums > 0.0)
+            if self._frames % EVERY == 0:
+                looked = np.union1d(looked, [self._frames // EVERY % count])
+        self._frames += 1
         self._last = cam_from_obj
+        if len(looked) == 0:
+            return 0.0
         own = self._rank(features, cam_from_obj)
         better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self._turns[looked]]) - own
         self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)

@@ -1,0 +1,88 @@
+"""A turned box agrees with depth as well as the right pose; its print does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from storm_core.config import MonitorConfig
+from storm_core.evidence.features import bare_features
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import so3_exp
+from storm_core.monitor.monitor import EvidenceMonitor
+from storm_core.monitor.twin_watch import LIMIT, TwinWatch
+from storm_core.types import Frame, Reason, Track, Verdict
+from test.synthetic import frame_of, pose, textured_box
+
+TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
+HALF_TURN = np.eye(4)
+HALF_TURN[:3, :3] = so3_exp([0.0, 0.0, np.pi])
+
+
+@pytest.fixture(scope="module")
+def model() -> ObjectModel:
+    return textured_box()
+
+
+def frames(model: ObjectModel, count: int) -> list[Frame]:
+    rng = np.random.default_rng(0)
+    still = frame_of([(model, TRUTH)], noise=0.002)
+    noisy = [np.clip(still.rgb + rng.normal(0, 4, still.rgb.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [replace(still, rgb=rgb, stamp_ns=k) for k, rgb in enumerate(noisy)]
+
+
+def test_the_right_pose_is_not_doubted_and_a_turned_one_within_a_few_frames(model: ObjectModel) -> None:
+    right, wrong = TwinWatch(model), TwinWatch(model)
+    for frame in frames(model, 8):
+        features = bare_features(frame)
+        assert right.doubt(features, TRUTH) == 0.0
+        last = wrong.doubt(features, TRUTH @ HALF_TURN)
+    assert last >= LIMIT
+
+
+def test_a_pose_that_flips_is_doubted_although_it_was_right_before(model: ObjectModel) -> None:
+    watch = TwinWatch(model)
+    doubts = [watch.doubt(bare_features(frame), TRUTH if k < 5 else TRUTH @ HALF_TURN)
+              for k, frame in enumerate(frames(model, 10))]
+    assert doubts[4] == 0.0 and doubts[-1] >= LIMIT
+    watch.reset()
+    assert watch.doubt(bare_features(frames(model, 1)[0]), TRUTH) == 0.0
+
+
+def test_declared_symmetries_and_missing_colours_leave_no_twin_to_doubt(model: ObjectModel) -> None:
+    turns = np.tile(np.eye(4), (4, 1, 1))
+    turns[1:, :3, :3] = so3_exp(np.pi * np.eye(3))
+    frame = bare_features(frames(model, 1)[0])
+    assert TwinWatch(replace(model, symmetries=turns)).doubt(frame, TRUTH @ HALF_TURN) == 0.0
+    assert TwinWatch(replace(model, colors=None)).doubt(frame, TRUTH @ HALF_TURN) == 0.0
+
+
+def test_the_monitor_calls_a_turned_pose_lost_because_it_is_ambiguous(model: ObjectModel) -> None:
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig())
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=TRUTH, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    seen = frames(model, 12)
+    for frame in seen[:4]:
+        judged = monitor.judge(frame, track)
+        assert judged.verdict is Verdict.HEALTHY
+    probabilities = []
+    for frame in seen[4:]:
+        judged = monitor.judge(frame, replace(track, cam_from_obj=TRUTH @ HALF_TURN))
+        probabilities.append(judged.probability)
+    assert judged.verdict is Verdict.LOST and judged.probability < 0.2
+    assert judged.reason is Reason.AMBIGUOUS or judged.reason is Reason.COLOR_DISAGREES
+    monitor.reset(model.name)
+    assert monitor.judge(seen[0], track).verdict is Verdict.HEALTHY
+
+
+def test_without_depth_a_picture_that_contradicts_is_no_excuse(model: ObjectModel) -> None:
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig())
+    frame = frames(model, 1)[0]
+    blind = replace(frame, depth=np.zeros_like(frame.depth))
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=TRUTH, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    assert monitor.judge(blind, track).verdict is Verdict.DEGRADED
+    monitor.reset(model.name)
+    beside = TRUTH.copy()
+    beside[:3, 3] += [0.12, 0.0, 0.0]
+    for _ in range(3):
+        judged = monitor.judge(blind, replace(track, cam_from_obj=beside))
+    assert judged.verdict is Verdict.LOST
