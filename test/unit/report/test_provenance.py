@@ -21,7 +21,8 @@ def test_everything_that_decides_the_numbers_is_named(monkeypatch: pytest.Monkey
     assert p["command_line"] == "storm replay 'a folder/<x>' --seed 3"
     assert p["config_sha256"] == hashlib.sha256(b"seed: 3\n").hexdigest()
     assert {"numpy", "scipy", "numba", "opencv-python-headless"} <= set(p["packages"])
-    assert p["machine"]["cores"] >= 1 and p["machine"]["memory_gb"] > 0 and p["weights"] == {}
+    assert p["machine"]["cores"] >= 1 and p["machine"]["memory_gb"] > 0 and p["weights"]
+    assert all(len(digest) == 64 for digest in p["weights"].values())
     assert datetime.now(timezone.utc) - datetime.fromisoformat(p["date"]) < timedelta(minutes=1)
     results, outputs, errors = make_run(10)
     page = html_report(results | {"provenance": p}, outputs, errors, config_text="seed: 3\n")
@@ -52,5 +53,5 @@ def test_weights_come_with_their_digests(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(module.storm_core, "__file__", str(tmp_path / "storm_core" / "__init__.py"))
     assert provenance({}, "")["weights"] == {}
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "manifest.yaml").write_text("version: 1\nweights:\n- {name: score, sha256: ff00}\n")
+    (tmp_path / "models" / "manifest.yaml").write_text("version: 1\nshipped:\n- {name: score, sha256: ff00}\n")
     assert provenance({}, "")["weights"] == {"score": "ff00"}
