@@ -19,8 +19,8 @@ SIDE = 40
 """Crop resolution [px] of the comparison: prints are coarse, and twins are many."""
 
 EVERY = 3
-"""While nothing is suspicious, every so many-th frame looks at the next twin. One that has looked better is looked at in
-every frame, and all are after a registration and after a jump: that is when a pose becomes the wrong twin."""
+"""While nothing is suspicious, every so many-th frame looks at the next twin. One that has looked better is looked at
+in every frame, and all are after a registration and after a jump: that is when a pose becomes the wrong twin."""
 
 JUMP = 0.35
 """Turn [rad] between two frames after which all twins are looked at at once."""
