@@ -21,24 +21,31 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+def read_values(path: Path | str | None) -> dict[str, Any]:
+    """{"dotted.path": value} of a YAML file of parameters, in the ROS form or plain; {} for None.
+
+    Raises:
+      ConfigError: file unreadable, or not a mapping.
+    """
+    if path is None:
+        return {}
+    try:
+        tree = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read config {path}: {error}") from error
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
+    tree = tree.get("/**", tree)
+    return dotted(tree.get("ros__parameters", tree) if isinstance(tree, Mapping) else {})
+
+
 def read_config(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> StormConfig:
     """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
 
     Raises:
       ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            tree = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read config {path}: {error}") from error
-        if not isinstance(tree, Mapping):
-            raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
-        tree = tree.get("/**", tree)
-        tree = tree.get("ros__parameters", tree) if isinstance(tree, Mapping) else {}
-        values = dotted(tree)
-    return build(values | dict(overrides or {}))
+    return build(read_values(path) | dict(overrides or {}))
 
 
 def to_yaml(config: StormConfig) -> str:

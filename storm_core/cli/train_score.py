@@ -21,28 +21,22 @@ def add_score(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="one value by dotted path, e.g. training.steps=500; may be repeated")
     parser.add_argument("--resume", action="store_true", help="continue the run in training.out")
     parser.add_argument("--wandb-mode", choices=("online", "offline", "disabled"), default="disabled",
-                        help="log to Weights & Biases, too: to its server, or to a local folder (default: disabled)")
-    parser.add_argument("--tensorboard", action="store_true", help="log for TensorBoard, too, in training.out")
+                        help="log to Weights & Biases, too: to its server, or to a local folder "
+                             "(default: disabled: to TensorBoard, if that is installed)")
     parser.add_argument("--json", metavar="FILE", default="", help="write the figures of the last validation here")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     import json
-    from pathlib import Path
 
-    from storm_core.config import flatten
     from storm_core.report.atomic import whole_file
-    from storm_core.training.run_log import RunLog
     from storm_core.training.score import require_torch, train
     from storm_core.training.score_config import read_training
 
     config = read_training(args.config or None, dict(assignments(args.overrides)))
     require_torch()
-    folder = Path(config.training.out).expanduser()
-    with RunLog(folder, wandb_mode=args.wandb_mode, tensorboard=args.tensorboard, name=folder.name,
-                config=flatten(config)) as log:
-        outcome = train(config, resume=args.resume, log=log)
+    outcome = train(config, resume=args.resume, wandb=args.wandb_mode)
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(json.dumps({"command": "train score", "step": outcome.step, "steps_now": outcome.steps_now,

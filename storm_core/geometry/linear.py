@@ -6,6 +6,24 @@ from storm_core.kernels import njit
 
 
 @njit(cache=True)
+def cholesky(matrix, least, low):
+    """Lower factor of a symmetric matrix (n, n) into `low` (n, n); False when it has none: a pivot is not above `least`
+    times the diagonal, or not a number."""
+    for i in range(matrix.shape[0]):
+        for j in range(i + 1):
+            rest = matrix[i, j]
+            for k in range(j):
+                rest -= low[i, k] * low[j, k]
+            if i > j:
+                low[i, j] = rest / low[j, j]
+            elif rest > least * matrix[i, i]:
+                low[i, i] = np.sqrt(rest)
+            else:
+                return False
+    return True
+
+
+@njit(cache=True)
 def solve_positive(matrix, right):
     """x (n, m) such that matrix @ x = right (n, m), for a symmetric positive definite matrix (n, n), by Cholesky.
 
@@ -15,17 +33,8 @@ def solve_positive(matrix, right):
     n, m = right.shape
     low = np.zeros((n, n))
     x = np.empty((n, m))
-    for i in range(n):
-        for j in range(i + 1):
-            rest = matrix[i, j]
-            for k in range(j):
-                rest -= low[i, k] * low[j, k]
-            if i > j:
-                low[i, j] = rest / low[j, j]
-            elif rest > 0.0:
-                low[i, i] = np.sqrt(rest)
-            else:
-                raise np.linalg.LinAlgError("matrix is not positive definite")
+    if not cholesky(matrix, 0.0, low):
+        raise np.linalg.LinAlgError("matrix is not positive definite")
     for c in range(m):
         for i in range(n):
             rest = right[i, c]

@@ -48,11 +48,12 @@ def is_near(model: ObjectModel, pose: NDArray[np.float64], poses: NDArray[np.flo
 
 
 def local_spread(model: ObjectModel, pose: NDArray[np.float64], poses: NDArray[np.float64],
-                 weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Second moment (6, 6) of the increments at the object centre from `pose` to the particles of its mode."""
+                 weights: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Second moment (6, 6) of the increments at the object centre from `pose` to the particles of its mode; None where
+    no particle is: they say nothing about how certain that pose is."""
     near = is_near(model, pose, poses)
     if not near.any():
-        return np.zeros((6, 6))
+        return None
     w = weights[near] / weights[near].sum()
     center = pose[:3, :3] @ model.center + pose[:3, 3]
     shift = poses[near, :3, :3] @ model.center + poses[near, :3, 3] - center

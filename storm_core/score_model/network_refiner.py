@@ -140,12 +140,19 @@ def _is_better(features: FrameFeatures, model: ObjectModel, pose: NDArray[np.flo
 
 def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, pose: NDArray[np.float64],
                   poses: NDArray[np.float64], weights: NDArray[np.float64], given: Registration | None) -> Registration:
-    """The chosen pose with the spread of the particles of its own mode."""
+    """The chosen pose with the spread of the particles of its own mode.
+
+    A given pose that all particles have left keeps its covariance: they say nothing about it.
+    """
     center = pose[:3, :3] @ model.center + pose[:3, 3]
     spread = local_spread(model, pose, poses, weights)
-    floor = FLOOR * center[2]
-    spread += np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-    covariance = left_covariance(spread, center)
+    if spread is None:
+        assert given is not None, "a chosen particle is near itself"
+        covariance = given.covariance
+    else:
+        floor = FLOOR * center[2]
+        floors = np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
+        covariance = left_covariance(spread + floors, center)
     evidence = to_evidence(compare(features, model, pose[None])[0])
     return Registration(object_name=model.name if given is None else given.object_name, stamp_ns=stamp_ns,
                         cam_from_obj=pose, covariance=0.5 * (covariance + covariance.T), evidence=evidence,
@@ -155,7 +162,7 @@ def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, po
 def _kept(registration: Registration) -> ScoreResult:
     """The given pose alone, where there is no depth to sample from."""
     pose = registration.cam_from_obj[None]
-    return ScoreResult(cam_from_objs=pose, weights=np.ones(1), fitness=np.zeros(1), accepted=False,
+    unknown = np.full(1, np.nan)
+    return ScoreResult(cam_from_objs=pose, weights=np.ones(1), fitness=unknown, accepted=False,
                        registration=registration, pose_history=pose[None], score_history=np.zeros((0, 1, 6)),
-                       extras={"expected_errors": np.ones(1), "score_norms": np.zeros(1),
-                               "latent_distances": np.zeros(1)})
+                       extras={"expected_errors": unknown, "score_norms": unknown, "latent_distances": unknown})

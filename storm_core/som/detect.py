@@ -46,10 +46,9 @@ class GeometricLocalizer:
         self._tried: dict[str, int] = {}
 
     def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
-        onboarded = self._onboarded[object_name]
-        features = frame_features(frame)
         if hint.mask is not None:
             return self._from_mask(frame, object_name, hint.mask)
+        onboarded, features = self._onboarded[object_name], frame_features(frame)
         if hint.cam_from_obj is not None:
             return self._live(features, onboarded, hint)
         poses = self.candidates(features, onboarded, hint)
@@ -129,7 +128,7 @@ class GeometricLocalizer:
                 detail=f"the best candidate has probability {probability:.2f}",
                 probability=probability,
             )
-        mask = modal_mask(frame, onboarded.model, best)
+        mask = modal_mask(frame, model, best)
         if not mask.any():
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY)
         return Localization(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from storm_core.geometry.linear import solve_positive
+from storm_core.geometry.linear import cholesky, solve_positive
 from storm_core.kernels import njit
 from storm_core.refinement.icp import apply_at
 from storm_core.tracking import depth, region
@@ -94,20 +94,7 @@ def texture_terms(texture, level, images, pose, pivot, cam, depth_image, tau, he
 @njit(cache=True)
 def positive_definite(matrix):
     """Whether no direction of a symmetric positive semidefinite matrix is empty up to rounding (Cholesky pivots)."""
-    n = matrix.shape[0]
-    low = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i + 1):
-            rest = matrix[i, j]
-            for k in range(j):
-                rest -= low[i, k] * low[j, k]
-            if i > j:
-                low[i, j] = rest / low[j, j]
-            elif not rest > 1e-12 * matrix[i, i]:
-                return False
-            else:
-                low[i, i] = np.sqrt(rest)
-    return True
+    return cholesky(matrix, 1e-12, np.zeros(matrix.shape))
 
 
 @njit(cache=True)

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from storm_core.config import flatten
 from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.report.atomic import whole_file
 from storm_core.score_model.encoder import NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
-from storm_core.training.run_log import RunLog
+from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments, training_yaml
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
@@ -58,7 +59,8 @@ def require_torch() -> Any:
     return torch
 
 
-def train(config: ScoreTraining, *, resume: bool = False, log: RunLog | None = None, progress: bool = True) -> Outcome:
+def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled",
+          progress: bool = True) -> Outcome:
     """Train until config.training.steps or .minutes are over; checkpoints, weights and a log go to training.out.
 
     Raises:
@@ -73,21 +75,21 @@ def train(config: ScoreTraining, *, resume: bool = False, log: RunLog | None = N
     source = source_of(config)
     begin, first = time.monotonic(), state.step
     validation: dict[str, float] = {}
-    log = log or RunLog()
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, "storm-score"))
         batches = stack.enter_context(_batches(source, arguments, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc="score network",
                                        disable=not progress, unit="step"))
         for number, batch in batches:
             figures = state.learn(batch, _rate(arguments, number))
-            log.write(number, {f"train/{k}": v for k, v in figures.items()})
+            log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source, arguments)
-                log.write(number, {f"val/{k}": v for k, v in validation.items()})
+                log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _saved(torch, state, config, folder, validation)
             if out_of_time:
                 break
@@ -98,14 +100,32 @@ class State:
     """Weights, their running average and the optimiser."""
 
     def __init__(self, torch: Any, config: ScoreTraining, params: dict[str, Any]) -> None:
+        from storm_core.training.moving_average import MovingAverage  # needs torch
+
         self._torch, self.config, self.network = torch, config, config.model.network
         device = config.training.device
         self.params = {k: torch.tensor(v, device=device).requires_grad_(k not in FIXED) for k, v in params.items()}
-        self.average = {k: v.detach().clone() for k, v in self.params.items()}
-        self.step = 0
+        self._moving = MovingAverage(self.params, config.training.ema)
         learned = [v for k, v in self.params.items() if k not in FIXED]
         self.optimizer = torch.optim.AdamW(learned, lr=config.training.learning_rate, betas=(0.9, 0.99),
                                            weight_decay=config.training.weight_decay)
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far, those before an interruption included."""
+        return self._moving.steps
+
+    @property
+    def average(self) -> dict[str, Any]:
+        """The averaged weights, which are validated and shipped."""
+        return self._moving.state
+
+    def go_on(self, average: dict[str, Any], optimizer: dict[str, Any], step: int) -> None:
+        """Where an interrupted run was."""
+        for name, value in average.items():
+            self.average[name].copy_(value)
+        self._moving.steps = step
+        self.optimizer.load_state_dict(optimizer)
 
     def learn(self, batch: Batch, rate: float) -> dict[str, float]:
         """One step; losses by part of the range of levels."""
@@ -119,11 +139,7 @@ class State:
         norm = float(torch.nn.utils.clip_grad_norm_(learned, 2.0))
         if np.isfinite(norm):
             self.optimizer.step()
-        self.step += 1
-        keep = min(self.config.training.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.params.items():
-                self.average[name].lerp_(value, 1 - keep)
+        self._moving.update(self.params)
         return figures | {"gradient": norm, "rate": rate}
 
     def validate(self, source: Source, arguments: TrainingArguments) -> dict[str, float]:
@@ -214,10 +230,7 @@ def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> S
         if json.loads(kept["model"]) != _model_of(config):
             raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
         state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
-        for name, value in kept["average"].items():
-            state.average[name].copy_(value)
-        state.optimizer.load_state_dict(kept["optimizer"])
-        state.step = int(kept["step"])
+        state.go_on(kept["average"], kept["optimizer"], int(kept["step"]))
         return state
     if config.training.init:
         initial = load_weights(config.training.init)

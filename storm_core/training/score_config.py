@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from storm_core.config import build, check, flatten, param
-from storm_core.config_io import dotted
+from storm_core.config_io import read_values
 from storm_core.errors import ConfigError
 from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.schedule import Schedule
@@ -96,16 +96,7 @@ def read_training(path: Path | str | None, overrides: Mapping[str, Any] | None =
     Raises:
       ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            tree = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read config {path}: {error}") from error
-        if not isinstance(tree, Mapping):
-            raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
-        values = dotted(tree)
-    return build(values | dict(overrides or {}), ScoreTraining())
+    return build(read_values(path) | dict(overrides or {}), ScoreTraining())
 
 
 def training_yaml(config: ScoreTraining) -> str:

@@ -42,7 +42,8 @@ class Setup:
     only_chosen: bool
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
+def add_dataset_options(parser: argparse.ArgumentParser) -> None:
+    """Which targets of which dataset."""
     parser.add_argument("--bop-dir", metavar="DIR", required=True,
                         help="BOP dataset, split or scene with ground truth (meshes in its models/, or --models)")
     add_models(parser)
@@ -51,6 +52,10 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
                         help="only the first N images that have targets (default: all)")
     parser.add_argument("--all-annotations", action="store_true",
                         help="every visible annotation is a target, even when the dataset lists its targets")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    add_dataset_options(parser)
     parser.add_argument("--out", metavar="DIR", default="",
                         help="folder of the results; finished parts are kept in DIR/.parts, and the same command "
                              "continues from there (default: results/<command>_<dataset>)")

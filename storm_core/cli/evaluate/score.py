@@ -2,7 +2,8 @@
 
 import argparse
 
-from storm_core.cli.arguments import add_json, add_models, add_seed
+from storm_core.cli.arguments import add_json, add_seed
+from storm_core.cli.evaluate.dataset_run import add_dataset_options
 from storm_core.cli.limits import add_limits, within_limits
 
 
@@ -12,14 +13,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "Sample poses of every target from its mask and say how often each selection rule is right: ADD below 0.1 "
         "diameters, ADD-S for objects with declared symmetries. A target without a mask or a pose counts as wrong. "
         "score_model.particles, sampler, polish, weights, device: --set."))
-    parser.add_argument("--bop-dir", metavar="DIR", required=True,
-                        help="BOP dataset, split or scene with ground truth (meshes in its models/, or --models)")
-    add_models(parser)
-    parser.add_argument("--scene", type=int, nargs="+", metavar="ID", default=[], help="only these scenes")
-    parser.add_argument("--max-images", type=int, metavar="N", default=0,
-                        help="only the first N images that have targets (default: all)")
-    parser.add_argument("--all-annotations", action="store_true",
-                        help="every visible annotation is a target, even when the dataset lists its targets")
+    add_dataset_options(parser)
     parser.add_argument("--masks", nargs="+", choices=("gt", "som", "disturbed"), default=["gt"],
                         help="gt: visible masks of the truth; som: found by STORM; disturbed: those of the truth "
                              "grown, shrunk, shifted, bitten (default: gt)")

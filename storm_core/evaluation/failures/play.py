@@ -104,20 +104,16 @@ def clip_of(frames: Sequence[tuple[ImageFiles, Frame]], annotations: dict[int, t
         if len(here) > 1:
             return f"{len(here)} instances in image {image.im_id}; which one is tracked cannot be told"
         if here:
-            others = [a for a in annotations[image.im_id] if a.obj_id != obj_id]
-            # Where the mesh of a neighbour is not loaded, the origin of its frame stands for its centre.
-            centers = [a.cam_from_obj[:3, :3] @ _center(models, a.obj_id) + a.cam_from_obj[:3, 3] for a in others]
+            # A neighbour whose mesh is not loaded has a frame, but where its middle is nobody knows.
+            others = [(models[str(a.obj_id)], a.cam_from_obj) for a in annotations[image.im_id]
+                      if a.obj_id != obj_id and str(a.obj_id) in models]
+            centers = [pose[:3, :3] @ model.center + pose[:3, 3] for model, pose in others]
             rows.append((frame, here[0], np.array(centers).reshape(-1, 3)))
     if len(rows) < MIN_FRAMES:
         return f"annotated in {len(rows)} readable frames, the failure benchmark needs {MIN_FRAMES}"
     pictures = Pictures(frames=[r[0] for r in rows], truths=np.array([r[1].cam_from_obj for r in rows]),
                         visible=np.array([r[1].visible for r in rows]), stale=np.zeros(len(rows), bool))
     return Clip(pictures=pictures, known=np.array([r[1].good for r in rows]), centers=[r[2] for r in rows])
-
-
-def _center(models: dict[str, ObjectModel], obj_id: int) -> Array:
-    model = models.get(str(obj_id))
-    return np.zeros(3) if model is None else model.center
 
 
 def faulty(clip: Clip, event: FaultEvent, model: ObjectModel, stream: Stream = noisy_truth,

@@ -16,9 +16,9 @@ from storm_core.report.atomic import whole_file
 from storm_core.som.hsfa import checkpoint
 from storm_core.som.hsfa.network import HsfaNetwork, seeded
 from storm_core.som.hsfa.settings import NetworkSettings
+from storm_core.training.logs import open_logs
+from storm_core.training.moving_average import MovingAverage
 from storm_core.training.som.distributed import Crew
-from storm_core.training.som.ema import MovingAverage
-from storm_core.training.som.logs import open_logs
 from storm_core.training.som.losses import Losses, objective
 from storm_core.training.som.samples import Batch, Samples, collate
 from storm_core.training.som.settings import TrainSettings
@@ -64,9 +64,8 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
     scaler = torch.amp.GradScaler(crew.device.split(":")[0], enabled=settings.amp == "fp16")
     first, best = load_run(out, network, average, optimizer, scaler) if resume else (0, float("-inf"))
     wrapped = crew.wrapped(network)
-    if crew.leads:
-        out.mkdir(parents=True, exist_ok=True)
-    logs = open_logs(out, settings.wandb, flatten(settings) | asdict(network_settings), first) if crew.leads else None
+    described = flatten(settings) | asdict(network_settings)
+    logs = open_logs(out, settings.wandb, described, first, "storm-som") if crew.leads else None
     begin, figures = time.perf_counter(), {}
     try:
         for step, batch in enumerate(_batches(training, settings, crew, first), first):

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from storm_core.config import build, check, param
+from storm_core.config_io import read_values
 from storm_core.errors import ConfigError, WeightsError
 from storm_core.som.hsfa.settings import NetworkSettings, settings_from
 
@@ -93,26 +92,10 @@ def read_settings(path: Path | str | None, overrides: Mapping[str, Any]) -> tupl
     Raises:
       ConfigError: the file cannot be read, or a key, type or value is wrong (names it).
     """
-    values: dict[str, Any] = {}
-    if path:
-        try:
-            tree = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the training file {path}: {error}") from error
-        if not isinstance(tree, Mapping):
-            raise ConfigError(f"the training file {path} must be a mapping, got {type(tree).__name__}")
-        values = dict(_dotted(tree))
-    values |= overrides
+    values = read_values(path) | dict(overrides)
     network = {k.removeprefix("network."): v for k, v in values.items() if k.startswith("network.")}
     rest = {k: v for k, v in values.items() if not k.startswith("network.")}
     try:
         return build(rest, TrainSettings()), settings_from({"preset": "lite", **network})
     except WeightsError as error:
         raise ConfigError(str(error)) from error
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        out |= _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return out

@@ -11,7 +11,7 @@ from storm_core.errors import ConfigError, WeightsError
 from storm_core.report.atomic import whole_file
 from storm_core.som.hsfa.checkpoint import backbone_of, fingerprint, load_state
 from storm_core.som.hsfa.network import HsfaNetwork
-from storm_core.training.som.ema import MovingAverage
+from storm_core.training.moving_average import MovingAverage
 
 FILE = "state.pt"
 

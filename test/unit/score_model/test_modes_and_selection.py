@@ -8,6 +8,7 @@ from storm_core.geometry.pose import so3_exp
 from storm_core.score_model.modes import find_modes, local_spread
 from storm_core.score_model.results import results_as_df
 from storm_core.score_model.selection import RULES, possible, select
+from test.synthetic import textured_box
 from test.unit.tracking.scenes import disturbed, swing, wedge
 
 MODEL = wedge()
@@ -64,3 +65,13 @@ def test_the_table_has_a_row_per_rule() -> None:
     assert list(table.selection) == [*RULES, "random", "fitness"]
     row = table[table.selection == "oracle"].iloc[0]
     assert row.error_mm == pytest.approx(1.0) and row.right and row.z_mm == pytest.approx(1e3 * POSE[2, 3])
+
+
+def test_a_pose_that_every_particle_has_left_gets_no_spread_from_them() -> None:
+    model = textured_box()
+    pose, far = np.eye(4), np.eye(4)[None].repeat(3, 0)
+    pose[2, 3] = far[:, 2, 3] = 0.6
+    far[:, 0, 3] += 2 * model.diameter
+    assert local_spread(model, pose, far, np.full(3, 1 / 3)) is None
+    spread = local_spread(model, pose, pose[None], np.ones(1))
+    assert spread is not None and np.abs(spread).max() < 1e-12

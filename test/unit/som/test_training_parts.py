@@ -17,8 +17,8 @@ from test.unit.som.small import table_frame, torch
 
 from storm_core.som.hsfa.settings import FULL  # isort: skip
 from storm_core.training.som.augment import augmented, mirrored, rolled  # isort: skip
-from storm_core.training.som.ema import MovingAverage  # isort: skip
-from storm_core.training.som.logs import FileLog, open_logs  # isort: skip
+from storm_core.training.moving_average import MovingAverage  # isort: skip
+from storm_core.training.logs import FileLog, open_logs  # isort: skip
 from storm_core.training.som.losses import focal, iou_of, objective, tversky  # isort: skip
 from storm_core.training.som.run import rate_at  # isort: skip
 
@@ -184,7 +184,7 @@ def test_logs_go_on_where_a_resumed_run_was(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match="wandb"):
-        open_logs(tmp_path, "offline", {}, 0)
+        open_logs(tmp_path, "offline", {}, 0, "test")
 
 
 def test_weights_of_biases_and_tensorboard_get_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_weights_of_biases_and_tensorboard_get_every_figure(tmp_path: Path, monk
     import types
 
     from storm_core.models import packages
-    from storm_core.training.som import logs
+    from storm_core.training import logs
 
     calls = []
     run = types.SimpleNamespace(log=lambda figures, step: calls.append(("wandb", step, figures)),
@@ -201,7 +201,7 @@ def test_weights_of_biases_and_tensorboard_get_every_figure(tmp_path: Path, monk
     wandb = types.SimpleNamespace(init=lambda **kw: calls.append(kw["mode"]) or run)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.setattr(packages, "find_spec", lambda name: object())
-    both = open_logs(tmp_path, "offline", {"a": 1}, 0)
+    both = open_logs(tmp_path, "offline", {"a": 1}, 0, "test")
     both.write(3, {"loss": 1.0})
     both.close()
     assert calls == ["offline", ("wandb", 3, {"loss": 1.0}), "finish"]
@@ -216,7 +216,7 @@ def test_weights_of_biases_and_tensorboard_get_every_figure(tmp_path: Path, monk
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
     monkeypatch.setattr(logs, "find_spec", lambda name: object())
-    tensorboard = open_logs(tmp_path, "disabled", {}, 0)
+    tensorboard = open_logs(tmp_path, "disabled", {}, 0, "test")
     tensorboard.write(4, {"loss": 2.0})
     tensorboard.close()
     assert board == [("loss", 2.0, 4), "closed"]

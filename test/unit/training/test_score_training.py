@@ -10,8 +10,9 @@ import pytest
 
 from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.geometry.pose import angle_between
+from storm_core.models import packages
 from storm_core.score_model.weights import load_weights
-from storm_core.training.run_log import RunLog
+from storm_core.training.logs import open_logs
 from storm_core.training.score_config import ScoreTraining, read_training, training_yaml
 from storm_core.training.score_scenes import random_view, training_object
 from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
@@ -80,20 +81,19 @@ def test_the_config_survives_yaml(tmp_path: Path) -> None:
     assert read_training(tmp_path / "c.yaml") == config
 
 
-def test_the_log_goes_to_a_file(tmp_path: Path) -> None:
-    with RunLog(tmp_path) as log:
-        log.write(3, {"train/loss": 1.25})
-    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"step": 3, "train/loss": 1.25}
+def test_offline_logging_without_wandb_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match="wandb"):
+        open_logs(tmp_path / "run", "offline", {}, 0, "test")
 
 
-def test_offline_logging_without_wandb_says_what_to_install(tmp_path: Path) -> None:
-    try:
-        import wandb  # noqa: F401
-    except ImportError:
-        with pytest.raises(BackendError, match="pip install wandb"):
-            RunLog(tmp_path, wandb_mode="offline")
-    else:
-        pytest.skip("wandb is installed")
+def test_the_log_goes_to_a_file_and_on_from_the_step_that_was_kept(tmp_path: Path) -> None:
+    for first, steps in ((0, (1, 2, 3)), (2, (3,))):
+        with open_logs(tmp_path / "run", "disabled", {}, first, "test") as log:
+            for step in steps:
+                log.write(step, {"train/loss": 1.25 + first})
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines == [{"step": k, "train/loss": 1.25 if k < 3 else 3.25} for k in (1, 2, 3)]
 
 
 class TestWithTorch:

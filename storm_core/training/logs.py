@@ -51,12 +51,12 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    def __init__(self, folder: Path, mode: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, mode: str, config: Mapping[str, Any], project: str) -> None:
         require_packages(f"wandb: {mode}", "wandb")
         import wandb
 
         # The name of the folder stands for the run, so that a resumed run goes on in the same one.
-        self._run = wandb.init(project="storm-som", name=folder.name, id=folder.name, resume="allow", mode=mode,
+        self._run = wandb.init(project=project, name=folder.name, id=folder.name, resume="allow", mode=mode,
                                dir=str(folder), config=dict(config))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
@@ -67,7 +67,7 @@ class WandbLog:
 
 
 class Logs:
-    """All logs of a run as one."""
+    """All logs of a run as one; leaving the `with` block closes them."""
 
     def __init__(self, logs: list[RunLog]) -> None:
         self._logs = logs
@@ -80,16 +80,24 @@ class Logs:
         for log in self._logs:
             log.close()
 
+    def __enter__(self) -> "Logs":
+        return self
 
-def open_logs(folder: Path, wandb: str, config: Mapping[str, Any], step: int) -> Logs:
-    """log.jsonl, and W&B (online, offline) or, when that is disabled, TensorBoard if it is installed.
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def open_logs(folder: Path, wandb: str, config: Mapping[str, Any], step: int, project: str) -> Logs:
+    """log.jsonl in `folder`, which is made, and W&B (online, offline) or, when that is disabled, TensorBoard if it is
+    installed. step: that the run goes on from.
 
     Raises:
       BackendError: W&B is asked for and not installed.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     logs: list[RunLog] = [FileLog(folder / "log.jsonl", step)]
     if wandb != "disabled":
-        logs.append(WandbLog(folder, wandb, config))
+        logs.append(WandbLog(folder, wandb, config, project))
     elif find_spec("tensorboard") is not None:
         logs.append(TensorBoardLog(folder / "tensorboard"))
     return Logs(logs)
