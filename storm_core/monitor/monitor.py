@@ -26,10 +26,16 @@ FORGET = 0.5
 """Share of the previous frames' log-odds that is kept."""
 
 NO_DEPTH = 0.7
-"""Share of the silhouette without depth from which a pose is judged by the picture alone."""
+"""Share without depth, of what nothing hides of the silhouette, from which a pose is judged by the picture alone."""
 
 MUCH_HIDDEN = 0.5
 """Share hidden from which what is left may be the same on every side."""
+
+HELD_VISIBLE = 0.15
+"""Visible share above which a pose that still convinces is trusted although most of the object is hidden."""
+
+HIDDEN_DOUBT = 0.2
+"""Probability that a pose is wrong, however well what is seen fits, per share of the object that is not seen."""
 
 TWIN_WEIGHT = 4.0
 """Log-odds that one log-odd of a twin's lead takes from a pose before the watch is certain."""
@@ -74,7 +80,7 @@ class EvidenceMonitor:
         blind = colorless(frame, center, model.diameter)
         if blind:  # a black or overexposed picture is no evidence against a pose
             evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
-        depthless = evidence.missing > NO_DEPTH
+        depthless = evidence.missing > NO_DEPTH * (1.0 - evidence.occluded)
         now = VERIFIER.log_odds(evidence)
         if depthless:  # that nothing is measured is no evidence against a pose either; what the picture shows may be
             terms = VERIFIER.terms(evidence)
@@ -90,9 +96,12 @@ class EvidenceMonitor:
             if twin >= LIMIT:
                 odds = min(odds, -twin)
         self._odds[track.object_name] = odds
-        probability = float(1 / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
-        if seen * (1.0 - evidence.occluded) < self._config.min_visible:
-            return self._judgement(track, Verdict.OCCLUDED, probability, Reason.OCCLUDED, evidence)
+        visible = seen * (1.0 - evidence.occluded)
+        probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
+        if visible < self._config.min_visible:
+            held = visible > HELD_VISIBLE and probability >= self._config.healthy
+            verdict = Verdict.DEGRADED if held else Verdict.OCCLUDED
+            return self._judgement(track, verdict, probability, Reason.OCCLUDED, evidence)
         if twin >= LIMIT:
             return self._judgement(track, Verdict.LOST, probability, Reason.AMBIGUOUS, evidence)
         if depthless and probability >= self._config.healthy:

@@ -85,7 +85,7 @@ def best_fit(
     simple = dt <= LONG_STEP and not state.unsure and look is not BLIND
     bases = [predicted] if simple else [predicted, *_seen_to_move(frame, state)]
     found = _chosen(frame, state, look, bases, bases, config.iterations)
-    if found.fit.measured < MEASURED and simple:
+    if found.fit.depth_share < MEASURED and simple:
         state.unsure, simple = True, False
         bases += _seen_to_move(frame, state)
         found = _chosen(frame, state, look, bases, bases, config.iterations)
@@ -93,7 +93,7 @@ def best_fit(
         return found
     if simple:
         bases += _seen_to_move(frame, state)
-    if found.fit.measured >= MEASURED and look is not BLIND:
+    if found.fit.depth_share >= MEASURED and look is not BLIND:
         # Depth where the object was expected, and no contrast: the light has changed, not the place.
         dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
         if dark.fit.inlier > max(ALL_THERE, found.fit.inlier) and dark.innovation < UNMOVED:

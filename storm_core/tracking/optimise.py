@@ -86,6 +86,16 @@ class Fit:
         """Enough unoccluded measurements agree for the image to correct the prediction."""
         return self.lines + self.points >= MIN_USED
 
+    @property
+    def depth_share(self) -> float:
+        """Share of the surface points that nothing is known to hide that have depth, in [0, 1].
+
+        An occluder near the camera throws a shadow without depth: what is measured may be the occluder alone, while the
+        object beside it is in plain view.
+        """
+        hidden = self.measured * self.occluded
+        return (self.measured - hidden) / max(1.0 - hidden, 1e-9)
+
 
 def center_of(model: ObjectModel, cam_from_obj: NDArray[np.float64]) -> NDArray[np.float64]:
     """Object centre in the camera frame [m], (3,)."""

@@ -160,7 +160,7 @@ class RegionDepthTracker:
         look = BLIND if blind else Look(state.colors.posterior, state.key)
         found = best_fit(frame, state, look, predicted, dt, self._config)
         fit, base = found.fit, found.base
-        absent = {Reason.NO_DEPTH: fit.measured < MEASURED, Reason.NO_COLOR: found.look is BLIND}
+        absent = {Reason.NO_DEPTH: fit.depth_share < MEASURED, Reason.NO_COLOR: found.look is BLIND}
         missing = tuple(reason for reason, yes in absent.items() if yes)
         believable = found.good and found.innovation <= believed(dt, self._config)
         # A fit that ran away says nothing about the place where the object was last seen; the expected one does.
@@ -183,7 +183,7 @@ class RegionDepthTracker:
                 fit = self._assessed(frame, model, pose, found.look)
         if found.look is BLIND and not blind:
             state.colors, state.key = ColorModel(count(frame, fit.view, tolerance(model.diameter))), None
-        self._accept(frame, state, fit, dt, found.innovation, learn=not blind)
+        self._accept(frame, state, fit, dt, found.innovation, learn=not blind and not (fit.depth_share < MEASURED and fit.occluded > 0.5))
         left_open = leaves_open(model, fit)
         state.unsure = left_open or bool(missing)
         if not state.unsure:
@@ -198,7 +198,9 @@ class RegionDepthTracker:
 
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
-        hidden = fit.occluded > MAX_HIDDEN if fit.measured > 0.2 else fit.occluded_lines > MAX_HIDDEN
+        # An occluder near the camera throws a shadow without depth: what is measured may be the occluder alone, while
+        # the contour beside it is in plain view. Both must be hidden.
+        hidden = fit.occluded_lines > MAX_HIDDEN and (fit.occluded > MAX_HIDDEN or fit.measured <= MEASURED)
         return fit.usable and not hidden and fit.observable
 
     def _accept(
