@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import OnboardingConfig, RegistrationConfig
-from storm_core.evidence.compare import compare, scores, to_evidence
+from storm_core.evidence.compare import TELLING_CONTRAST, compare, scores, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
@@ -14,6 +14,7 @@ from storm_core.geometry.symmetry import canonical
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.decoys import decoy_margin, doubt
+from storm_core.registration.duel import dueled, lead, tie
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import polish
@@ -32,11 +33,16 @@ MEASURED = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One verified-or-not pose with its numbers."""
+    """One verified-or-not pose with its numbers.
+
+    Attributes:
+      doubts: log-odds (at most 0) in `probability` that come from others that look as good.
+    """
 
     cam_from_obj: NDArray[np.float64]
     probability: float
     evidence: Evidence
+    doubts: float = 0.0
 
 
 def distinct(cam_from_objs: NDArray[np.float64], model: ObjectModel, keep: int, distance: float,
@@ -82,20 +88,29 @@ def best_candidate(
         if model.colors is not None:
             some = distinct(judge.ordered(turned(model, some), 48)[0], model, 4, 0.03, 10.0)
         some, _ = polish(judge, some, side=48, rounds=6, samples=36, shift=0.04, turn_deg=5.0)
-        twins, odds = judge.ordered(np.concatenate([twins, some]), 96)
+        twins = np.concatenate([twins, some])
+    telling = to_evidence(compare(features, model, twins[:1], side=64)[0]).contrast >= TELLING_CONTRAST
+    if not telling:
+        # Nothing but the outline tells how a cup without print is turned.
+        others, _, _ = dueled(judge, turned(model, twins[:1]), 48)
+        others, _, _ = refine(features, model, distinct(others, model, 4, 0.03, 10.0), side=96, iterations=5,
+                              gate=(0.05, 0.025))
+        twins = np.concatenate([twins, others])
+    twins, odds, behind = dueled(judge, twins, 96)
     pose = twins[0]
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
     margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
     evidence = replace(evidence, margin=margin)
-    certain = odds[0] + doubt(margin)
-    probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
-    return Candidate(pose, probability, evidence)
+    alike = onboarded.shape_symmetries if not telling else np.eye(4)[None]
+    doubts = doubt(margin) + tie(lead(model, twins, behind, alike))
+    probability = float(1 / (1 + np.exp(-np.clip(odds[0] + doubts, -30, 30))))
+    return Candidate(pose, probability, evidence, doubts)
 
 
 def rejection(candidate: Candidate, accept: float) -> Reason:
     """AMBIGUOUS when the pose would be accepted if only nothing else looked as good."""
     odds = np.log(max(candidate.probability, 1e-12) / max(1 - candidate.probability, 1e-12))
-    alone = odds - doubt(candidate.evidence.margin)
+    alone = odds - candidate.doubts
     return Reason.AMBIGUOUS if 1 / (1 + np.exp(-alone)) >= accept else Reason.VERIFIER_REJECTED
 
 

@@ -50,6 +50,9 @@ COASTING_DAMP = 0.7
 CORRECTION = 0.15
 """Innovation [diameters] against constant velocity, after a frame that did not hold the object, that corrects it."""
 
+SHADOWED = 0.5
+"""Share of what is measured that is in front of the object, from which missing depth is an occluder's shadow."""
+
 TWIN_TURN = 0.35
 """Turn [rad] against the prediction from which on a symmetric object may have been mistaken for its twin."""
 
@@ -183,7 +186,9 @@ class RegionDepthTracker:
                 fit = self._assessed(frame, model, pose, found.look)
         if found.look is BLIND and not blind:
             state.colors, state.key = ColorModel(count(frame, fit.view, tolerance(model.diameter))), None
-        self._accept(frame, state, fit, dt, found.innovation, learn=not blind and not (fit.depth_share < MEASURED and fit.occluded > 0.5))
+        # In an occluder's shadow nothing but what was learnt before holds the pose, and that must not follow it.
+        shadowed = Reason.NO_DEPTH in missing and fit.occluded > SHADOWED
+        self._accept(frame, state, fit, dt, found.innovation, learn=not blind and not shadowed)
         left_open = leaves_open(model, fit)
         state.unsure = left_open or bool(missing)
         if not state.unsure:
@@ -198,8 +203,7 @@ class RegionDepthTracker:
 
     def _corrected(self, fit: Fit) -> bool:
         """The image holds enough of the object to trust the fit more than the prediction."""
-        # An occluder near the camera throws a shadow without depth: what is measured may be the occluder alone, while
-        # the contour beside it is in plain view. Both must be hidden.
+        # In an occluder's shadow what is measured may be the occluder alone, and the contour in plain view.
         hidden = fit.occluded_lines > MAX_HIDDEN and (fit.occluded > MAX_HIDDEN or fit.measured <= MEASURED)
         return fit.usable and not hidden and fit.observable
 
