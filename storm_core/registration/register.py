@@ -91,8 +91,9 @@ def best_candidate(
         twins = np.concatenate([twins, some])
     telling = to_evidence(compare(features, model, twins[:1], side=64)[0]).contrast >= TELLING_CONTRAST
     if not telling:
-        # Nothing but the outline tells how a cup without print is turned.
-        others, _, _ = dueled(judge, turned(model, twins[:1]), 48)
+        # Nothing but the outline tells how a cup without print is turned; its axis is not that of its box.
+        others, _, _ = refine(features, model, turned(model, twins[:1]), side=32, iterations=4, gate=(0.15, 0.05))
+        others, _, _ = dueled(judge, others, 48)
         others, _, _ = refine(features, model, distinct(others, model, 4, 0.03, 10.0), side=96, iterations=5,
                               gate=(0.05, 0.025))
         twins = np.concatenate([twins, others])

@@ -184,9 +184,8 @@ def test_the_lead_over_decoys_only_ever_counts_against_a_pose() -> None:
 
 def test_a_pose_that_turns_alike_is_named_ambiguous_unless_no_colour_could_tell() -> None:
     evidence = replace(to_evidence(np.ones(COLUMNS)), margin=-2.0)
-    refused = Candidate(TRUTH, 0.3, evidence)
-    assert rejection(refused, 0.5) is Reason.AMBIGUOUS
-    assert rejection(replace(refused, evidence=replace(evidence, margin=4.0)), 0.5) is Reason.VERIFIER_REJECTED
+    assert rejection(Candidate(TRUTH, 0.3, evidence, doubts=-3.5), 0.5) is Reason.AMBIGUOUS
+    assert rejection(Candidate(TRUTH, 0.3, evidence, doubts=0.0), 0.5) is Reason.VERIFIER_REJECTED
     model = replace(textured_box(), colors=None)
     judge = Judge(frame_features(frame_of([(model, TRUTH)])), model)
     turns = np.tile(np.eye(4), (4, 1, 1))

@@ -1,5 +1,7 @@
 """The tracker on rendered sequences with known motion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -232,3 +234,22 @@ def test_a_slow_camera_that_swings_is_followed_by_the_motion_of_the_scene() -> N
         track = tracker.track(frame)[MODEL.name]
         assert isinstance(track, Track) and not track.coasting
         assert errors(track.cam_from_obj, pose)[0] < 0.003
+
+
+def test_beside_an_occluder_and_in_its_shadow_the_contour_holds_the_object() -> None:
+    """Active stereo sees nothing beside a near occluder: what is measured is the occluder, what is seen has no depth."""
+    poses, frames = sequence(15)
+    rng = np.random.default_rng(1)
+    backdrop = background(np.random.default_rng(0))
+    tracker = started(poses[0], frames[0])
+    for i in range(1, 15):
+        frame = observe(MODEL, poses[i], i * STEP_NS, backdrop, rng, occluder=0.5)
+        depth = frame.depth.copy()
+        depth[:, CAMERA.width // 2 :] = 0.0
+        frame = replace(frame, depth=depth)
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track)
+        assert Reason.NO_DEPTH in track.missing
+    assert errors(track.cam_from_obj, poses[-1])[0] < 0.012
+    alone = float(np.linalg.norm(poses[-1][:3, 3] - poses[0][:3, 3]))
+    assert alone > 0.02, "the object has moved further than it may be off"

@@ -1,0 +1,137 @@
+"""Which of several poses at one place explains the picture there: what each calls object and another background.
+
+A cup whose handle is hidden behind it agrees with all that its silhouette covers; that a handle is in plain view beside
+it does not show there. So the poses are compared over the union of their silhouettes: every pixel is either the object
+at the rendered distance or background, and colour and depth say which is likelier. No vertex colours are needed: the
+object's colours are those of the pixels that all poses agree on.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from storm_core.evidence.compare import inlier_tolerance
+from storm_core.evidence.features import FrameFeatures
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.registration.decoys import DIFFERENT
+from storm_core.registration.judge import Judge
+from storm_core.registration.twins import declared_distance
+from storm_core.rendering.raster import raster_batch
+
+SIDE = 96
+"""Side [px] of the crop that the poses are compared in."""
+
+REACH = 0.75
+"""Half of the crop [diameters]."""
+
+SAME_PLACE = 0.5
+"""Distance [diameters] from the first pose up to which poses are compared."""
+
+BINS, SPREAD, SURE = 24, 1.0, 2.0
+"""Bins per chroma axis, blur of the histograms [bins], most log-odds of one pixel's colour."""
+
+ON_OBJECT, ON_BACKGROUND = np.log([0.85, 0.10, 0.05]), np.log([0.15, 0.75, 0.10])
+"""Logarithms of the chances that depth agrees with, is behind, is before the rendered one."""
+
+CLEAR_LEAD = 1.5
+"""Lead [log-odds] over the closest rival that right poses have; wrong ones have next to none."""
+
+UNSEEN = 1e-3
+"""Share of a colour that neither shows: it stays undecided."""
+
+ENOUGH = 20
+"""Pixels from which colours can be counted."""
+
+
+WEIGHT = 0.3
+"""Log-odds per unit of `explained` when poses are put in order."""
+
+
+def dueled(
+    judge: Judge, cam_from_objs: NDArray[np.float64], side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Poses (N, 4, 4), best first by rank and duel; their log-odds (N,), and by how much [log-odds] each is behind the
+    first (N,), infinite at another place, where it may be another instance. side: crop of the ranking [px]."""
+    rank, odds = judge.judge(cam_from_objs, side)
+    poses = cam_from_objs[np.argsort(-rank, kind="stable")]
+    rank, odds = -np.sort(-rank), odds[np.argsort(-rank, kind="stable")]
+    told = explained(judge.features, judge.model, poses)
+    value = rank + WEIGHT * np.nan_to_num(told - told[0])
+    order = np.argsort(-value, kind="stable")
+    behind = np.where(np.isnan(told), np.inf, value.max() - value)
+    return poses[order], odds[order], behind[order]
+
+
+def lead(model: ObjectModel, cam_from_objs: NDArray[np.float64], behind: NDArray[np.float64],
+         twins: NDArray[np.float64]) -> float:
+    """How far [log-odds] the first of the poses (N, 4, 4) is before the next that is not the same; inf without one.
+
+    Args:
+      behind: (N,) of `dueled`. twins: (S, 4, 4) obj -> obj turns that count as the same (identity included).
+    """
+    first = cam_from_objs[0] @ twins
+    for pose, gap in zip(cam_from_objs[1:], behind[1:], strict=True):
+        if min(declared_distance(model, twin, pose) for twin in first) > DIFFERENT * model.diameter:
+            return float(gap)
+    return float("inf")
+
+
+def tie(gap: float) -> float:
+    """Log-odds (at most 0) to add for a pose with this lead over its closest rival: two that look alike are a guess."""
+    return 2.0 * min(0.0, gap - CLEAR_LEAD)
+
+
+def explained(
+    features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log-likelihoods (N,) of poses (N, 4, 4), per square root of the pixels compared: neighbours share their errors.
+
+    nan for poses at another place than the first. What stands before all of them says nothing.
+    """
+    frame, cam = features.frame, features.frame.camera
+    centers = cam_from_objs[:, :3, :3] @ model.center + cam_from_objs[:, :3, 3]
+    here = np.linalg.norm(centers - centers[0], axis=1) < SAME_PLACE * model.diameter
+    poses = np.ascontiguousarray(cam_from_objs[here])
+    half = REACH * model.diameter / centers[0, 2]
+    step = 2 * half * cam.fx / SIDE
+    u0 = cam.cx + cam.fx * (centers[0, 0] / centers[0, 2] - half)
+    v0 = cam.cy + cam.fy * (centers[0, 1] / centers[0, 2] - half)
+    crop = np.array([cam.fx / step, cam.fy / step, (cam.cx - u0) / step, (cam.cy - v0) / step])
+    rendered, _ = raster_batch(model.vertices, model.faces, poses, np.tile(crop, (len(poses), 1)), SIDE, SIDE, True)
+    x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))
+    h, w = frame.depth.shape
+    inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[None]
+    pixels = np.ix_(np.clip(y, 0, h - 1), np.clip(x, 0, w - 1))
+    seen, rgb = frame.depth[pixels], frame.rgb[pixels]
+    tau = inlier_tolerance(model.diameter)
+    covered = rendered > 0
+    nearest = np.where(covered, rendered, np.inf).min(0)
+    measured = seen > 0
+    union = covered.any(0) & inside & ~(measured & (seen < nearest - tau))
+    core = covered.all(0) & union & (~measured | (np.abs(seen - nearest) < tau))
+    odds = _color_odds(rgb, core, inside & ~covered.any(0))[union]
+    out = np.full(len(cam_from_objs), np.nan)
+    covered, surface = covered[:, union], np.where(covered, rendered, nearest)[:, union]
+    off = seen[union] - surface
+    case = np.where(off > tau, 1, np.where(off < -tau, 2, 0))
+    told = np.where(covered, ON_OBJECT[case], ON_BACKGROUND[case]) * measured[union]
+    told += np.where(covered, 0.5, -0.5) * odds
+    out[here] = told.sum(1) / np.sqrt(max(np.count_nonzero(union), 1))
+    return out
+
+
+def _color_odds(
+    rgb: NDArray[np.uint8], core: NDArray[np.bool_], around: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Log-odds (H, W) that a pixel's colour is the object's (pixels `core`) and not the surroundings' (`around`)."""
+    if min(np.count_nonzero(core), np.count_nonzero(around)) < ENOUGH:
+        return np.zeros(core.shape)
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(int)
+    cell = (lab[..., 1] * BINS // 256) * BINS + lab[..., 2] * BINS // 256
+    shares = []
+    for mask in (core, around):
+        table = np.bincount(cell[mask], minlength=BINS * BINS).astype(float).reshape(BINS, BINS)
+        table = cv2.GaussianBlur(table, (0, 0), SPREAD)
+        shares.append(table / table.sum() + UNSEEN)
+    odds = np.log(shares[0] / shares[1]).ravel()
+    return np.clip(odds, -SURE, SURE)[cell]
