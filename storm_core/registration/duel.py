@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from storm_core.evidence.compare import inlier_tolerance
 from storm_core.evidence.features import FrameFeatures
+from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.registration.decoys import DIFFERENT
 from storm_core.registration.judge import Judge
 from storm_core.registration.twins import declared_distance
-from storm_core.rendering.raster import raster_batch
+from storm_core.rendering.raster import NumbaRenderer
 
 SIDE = 96
 """Side [px] of the crop that the poses are compared in."""
@@ -35,6 +36,10 @@ ON_OBJECT, ON_BACKGROUND = np.log([0.85, 0.10, 0.05]), np.log([0.15, 0.75, 0.10]
 
 CLEAR_LEAD = 1.5
 """Lead [log-odds] over the closest rival that right poses have; wrong ones have next to none."""
+
+PRINT, MISPRINTED, DARK = 2.0, 0.5, 16.0
+"""Log-odds of a pixel whose colour is not the rendered one, the error of its log colour from which it is not, and the
+grey level below which colour is noise. A can whose two sides are printed nearly alike differs only here."""
 
 UNSEEN = 1e-3
 """Share of a colour that neither shows: it stays undecided."""
@@ -96,8 +101,9 @@ def explained(
     step = 2 * half * cam.fx / SIDE
     u0 = cam.cx + cam.fx * (centers[0, 0] / centers[0, 2] - half)
     v0 = cam.cy + cam.fy * (centers[0, 1] / centers[0, 2] - half)
-    crop = np.array([cam.fx / step, cam.fy / step, (cam.cx - u0) / step, (cam.cy - v0) / step])
-    rendered, _ = raster_batch(model.vertices, model.faces, poses, np.tile(crop, (len(poses), 1)), SIDE, SIDE, True)
+    crop = PinholeCamera(SIDE, SIDE, cam.fx / step, cam.fy / step, (cam.cx - u0) / step, (cam.cy - v0) / step)
+    drawn = NumbaRenderer().render(model, poses, crop)
+    rendered = drawn.depth
     x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))
     h, w = frame.depth.shape
     inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[None]
@@ -116,8 +122,17 @@ def explained(
     case = np.where(off > tau, 1, np.where(off < -tau, 2, 0))
     told = np.where(covered, ON_OBJECT[case], ON_BACKGROUND[case]) * measured[union]
     told += np.where(covered, 0.5, -0.5) * odds
+    if drawn.color is not None and core.any():
+        told[:, core[union]] -= PRINT * _misprint(rgb[core], drawn.color[:, core])
     out[here] = told.sum(1) / np.sqrt(max(np.count_nonzero(union), 1))
     return out
+
+
+def _misprint(seen: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How far each pixel's colour (N, 3) is from those of the poses (K, N, 3), in [0, 1]; exposure does not count."""
+    a, b = np.log(seen + DARK), np.log(drawn + DARK)
+    off = np.abs((a - a.mean(0)) - (b - b.mean(1, keepdims=True))).mean(-1)
+    return np.minimum(off / MISPRINTED, 1.0)
 
 
 def _color_odds(
