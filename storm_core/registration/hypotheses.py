@@ -32,7 +32,7 @@ def poses_from_mask(frame: Frame, model: ObjectModel, mask: NDArray[np.bool_], n
     camera = frame.camera.crop(
         middle[0] - step * (side - 1) / 2, middle[1] - step * (side - 1) / 2, 1 / step, side, side
     )
-    depth, _ = NumbaRenderer().depth(model, poses, camera)
+    depth, _ = NumbaRenderer().depth(model.coarse, poses, camera)
     rv, ru = np.indices((side, side))
     rays = np.stack([(ru - camera.cx) / camera.fx, (rv - camera.cy) / camera.fy, np.ones((side, side))], -1)
     count = np.maximum((depth > 0).sum((1, 2)), 1)[:, None]
