@@ -70,6 +70,11 @@ class CameraInput:
             lines = [line.replace(f" {topic} ", f" {actual} ") for line in lines]
         return lines
 
+    def reconfigure(self, config: InputConfig) -> None:
+        """Another slop or timeout from now on."""
+        self._config = config
+        self._sync.slop_ns = round(config.slop * 1e9)
+
     def destroy(self) -> None:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)

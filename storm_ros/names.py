@@ -25,6 +25,8 @@ TRACKS = "storm/tracks"
 JUDGEMENTS = "storm/judgements"
 REFINED = "storm/refined"
 START = "storm/start"
+ROSTER = "storm/roster"
+RELOAD = "~/reload_models"
 
 
 def token(object_name: str) -> str:
@@ -56,6 +58,10 @@ def mask_topic(object_name: str) -> str:
 
 def mask_hint_topic(object_name: str) -> str:
     return f"{token(object_name)}/mask_hint"
+
+
+def box_hint_topic(object_name: str) -> str:
+    return f"{token(object_name)}/box_hint"
 
 
 def service(object_name: str, action: str) -> str:

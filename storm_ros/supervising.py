@@ -1,7 +1,7 @@
 """The supervisor's mind: one recovery machine per object, fed with the other nodes' answers. Knows nothing of ROS."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,10 +90,26 @@ class Supervisor:
             self._event(name, FrameArrived(stamp_ns=stamp_ns))
             self._miss_judgements(name, item, stamp_ns)
 
-    def restart(self, stamp_ns: int) -> None:
-        """Forget all; epochs move on."""
+    def reconfigure(self, config: StormConfig) -> None:
+        """Other settings from now on."""
+        self._config = config
+
+    def add(self, object_name: str, epoch: int) -> None:
+        """Look after one more object; epoch: larger than any it may have had before."""
+        self.items[object_name] = Item(ObjectState(epoch=epoch, since_ns=self.newest_ns))
+
+    def remove(self, object_name: str) -> None:
+        """Look after an object no longer."""
+        item = self.items.pop(object_name)
+        self.outbox.requests.append(Request(object_name=object_name, action=Action.STOP_TRACKING,
+                                            epoch=item.state.epoch + 1, stamp_ns=self.newest_ns))
+
+    def restart(self, stamp_ns: int, object_names: Collection[str] | None = None) -> None:
+        """Forget all, or all about these objects; epochs move on."""
         self.newest_ns = stamp_ns
         for name, item in self.items.items():
+            if object_names is not None and name not in object_names:
+                continue
             stopped = item.state.state is State.DISABLED
             old, epoch = item.state, item.state.epoch + 1
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
@@ -146,6 +162,8 @@ class Supervisor:
         outputs = []
         for judged in judgements:
             name, judgement = judged.judgement.object_name, judged.judgement
+            if name not in self.items:
+                continue
             item, found = self._item(name), tracked.get(name)
             if found is None or found.epoch != judged.epoch or judged.epoch != item.state.epoch:
                 continue
