@@ -112,6 +112,12 @@ class ScoreModelConfig:
 class InputConfig:
     slop: float = param(0.02, "largest stamp difference of image, depth and camera_info", "s", 0.0, 1.0)
     max_age: float = param(0.1, "a pose older than this is not published as current", "s", 0.01, 10.0)
+    image_transport: str = param("raw", "raw, or compressed: image_transport's JPEG or PNG on <image>/compressed",
+                                 choices=("raw", "compressed"))
+    depth_transport: str = param("raw", "raw, or compressedDepth: image_transport's PNG on "
+                                 "<depth_image>/compressedDepth", choices=("raw", "compressedDepth"))
+    align_depth: bool = param(False, "depth is measured by another camera than colour: register it by "
+                              "depth_camera_info and tf")
     timeout: float = param(1.0, "silence on an input that is reported as missing", "s", 0.1, 60.0)
 
 

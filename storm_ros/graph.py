@@ -19,7 +19,8 @@ BACKGROUND_NICE = 10
 """Niceness of nodes that work for seconds at a stretch: the tracker must get a core for every frame."""
 
 _NICE = {"som_node": BACKGROUND_NICE, "score_node": BACKGROUND_NICE}
-_INPUTS = ("image", "depth_image", "camera_info")
+INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
+"""Topics that options of the graph name; the last one matters with input.align_depth only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class GraphOptions:
       image: topic of the colour image.
       depth_image: topic of the depth image aligned to it.
       camera_info: topic of the intrinsics.
+      depth_camera_info: topic of the depth camera's intrinsics, read with input.align_depth only.
       use_sim_time: follow /clock.
       viz: start viz_node.
       composed: all nodes in one process.
@@ -48,6 +50,7 @@ class GraphOptions:
     image: str = "image"
     depth_image: str = "depth_image"
     camera_info: str = "camera_info"
+    depth_camera_info: str = "depth_camera_info"
     use_sim_time: bool = False
     viz: bool = True
     composed: bool = False
@@ -94,7 +97,7 @@ def graph_processes(options: GraphOptions) -> tuple[NodeProcess, ...]:
         parameters["objects"] = list(options.objects)
     parameters.update({path: list(value) if isinstance(value, tuple) else value
                        for path, value in options.overrides.items()})
-    remappings = tuple((name, getattr(options, name)) for name in _INPUTS if getattr(options, name) != name)
+    remappings = tuple((name, getattr(options, name)) for name in INPUTS if getattr(options, name) != name)
     names = (*CORE_NODES, "viz_node") if options.viz else CORE_NODES
 
     def process(name: str, **changes: Any) -> NodeProcess:
@@ -149,6 +152,8 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("image", "image", "topic of the colour image (sensor_msgs/Image, rgb8 or bgr8)"),
     LaunchArgument("depth_image", "depth_image", "topic of the depth image aligned to colour (16UC1 mm or 32FC1 m)"),
     LaunchArgument("camera_info", "camera_info", "topic of the intrinsics (sensor_msgs/CameraInfo)"),
+    LaunchArgument("depth_camera_info", "depth_camera_info",
+                   "topic of the depth camera's intrinsics; read with input.align_depth only"),
     LaunchArgument("use_sim_time", "false", "follow /clock: true or false"),
     LaunchArgument("viz", "true", "start viz_node (overlay, markers): true or false"),
     LaunchArgument("composed", "false", "all nodes in one process: true or false"),

@@ -57,7 +57,7 @@ class ManagedNode(LifecycleNode):
     def start_up(self) -> None:
         """Configure and activate if the parameter `autostart` says so. Raises StormError when that fails."""
         if not self.get_parameter(AUTOSTART).value:
-            self._hint("configure")
+            self._say_next("configure")
             return
         for step in (self.trigger_configure, self.trigger_activate):
             if step() is not TransitionCallbackReturn.SUCCESS:
@@ -67,7 +67,7 @@ class ManagedNode(LifecycleNode):
         with self._told("configure"):
             self._make_ready()
             if not self.get_parameter(AUTOSTART).value:
-                self._hint("activate")
+                self._say_next("activate")
             return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -81,12 +81,12 @@ class ManagedNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._let_go()
-        self._hint("activate")
+        self._say_next("activate")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._let_go()
-        self._hint("configure")
+        self._say_next("configure")
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -105,7 +105,7 @@ class ManagedNode(LifecycleNode):
         self._ready = False
         self.release()
 
-    def _hint(self, transition: str) -> None:
+    def _say_next(self, transition: str) -> None:
         """Nothing is published now; say what would change that, before somebody takes the node for broken."""
         self.get_logger().info(f"not active; next: ros2 lifecycle set {self.get_fully_qualified_name()} {transition}")
 
@@ -156,6 +156,7 @@ class ManagedNode(LifecycleNode):
             yield
         except StormError as error:
             self.failure = str(error)
+            self.get_logger().error(f"cannot {what}: {error}")
             raise
         except KeyboardInterrupt:
             # Told to stop while starting up: a wanted end, not a failure.

@@ -8,6 +8,7 @@ from storm_core.errors import ConfigError
 IMAGE = "image"
 DEPTH_IMAGE = "depth_image"
 CAMERA_INFO = "camera_info"
+DEPTH_CAMERA_INFO = "depth_camera_info"
 
 OBJECT_POSE = "object_pose"
 DETECTIONS = "object_pose/detections"
@@ -15,6 +16,7 @@ STATUS = "object_pose/status"
 OVERLAY = "object_pose/overlay"
 MARKERS = "object_pose/markers"
 TF = "/tf"
+TF_STATIC = "/tf_static"
 DIAGNOSTICS = "/diagnostics"
 CLICKED_POINT = "/clicked_point"
 

@@ -1,6 +1,7 @@
 """Quality-of-service profiles by purpose."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
 def sensor_data() -> QoSProfile:
@@ -16,6 +17,22 @@ def results() -> QoSProfile:
 def requests() -> QoSProfile:
     """Between the nodes, where no message may be missed."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def transforms() -> QoSProfile:
+    """/tf, as tf2_ros subscribes to it."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def fixed_transforms() -> QoSProfile:
+    """/tf_static: every publisher's last message still arrives."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE,
+                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Lets users change history, depth and reliability by parameters: qos_overrides./image.subscription.reliability."""
+    return QoSOverridingOptions.with_default_policies()
 
 
 def kept() -> QoSProfile:

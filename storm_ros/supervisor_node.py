@@ -67,10 +67,10 @@ class SupervisorNode(StormNode):
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
         self._detections = self.create_publisher(Detection3DArray, names.DETECTIONS, qos.results())
         self._tf = self.create_publisher(TFMessage, names.TF, qos.results())
-        self._told = self.create_publisher(DiagnosticArray, names.ROSTER, qos.latched())
+        self._roster_out = self.create_publisher(DiagnosticArray, names.ROSTER, qos.latched())
         self._objects: dict[str, _Offered] = {}
         self._attach(self.models)
-        self._told.publish(roster_message(roster_of(self.config.models, self.models)))
+        self._roster_out.publish(roster_message(roster_of(self.config.models, self.models)))
         self._inputs = [
             self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
@@ -89,7 +89,7 @@ class SupervisorNode(StormNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._detach(tuple(self._objects))
-        for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, self._told):
+        for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, self._roster_out):
             self.destroy_publisher(publisher)
 
     def _attach(self, object_names: Iterable[str]) -> None:
@@ -136,7 +136,7 @@ class SupervisorNode(StormNode):
             self._detach(changed.removed)
             self._attach(changed.added)
             self.models = models
-            self._told.publish(roster_message(roster_of(config.models, models)))
+            self._roster_out.publish(roster_message(roster_of(config.models, models)))
             self._primary = config.primary if config.primary in models else next(iter(models))
             self._carry_out()
             self._publish_status()

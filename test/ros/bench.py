@@ -24,7 +24,7 @@ from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
 from storm_ros.viz_node import VizNode
 from test.ros.domain import DOMAIN
-from test.ros.fakes import FakeStages, frame_at
+from test.ros.fakes import frame_at
 
 PERIOD = 0.033
 

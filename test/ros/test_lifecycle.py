@@ -10,7 +10,9 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
+from storm_ros.lifecycle import ManagedNode
 from storm_ros.live import ALL, RULES, refusal, rule_of
+from storm_ros.tom_node import TomNode
 from test.ros.fakes import FakeStages
 
 pytestmark = pytest.mark.ros
@@ -20,7 +22,8 @@ ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEA
 
 
 def drive(b, node, transition):
-    return b.call(ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))).success
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return b.call(ChangeState, f"{node}/change_state", request).success
 
 
 def change(b, node, **values):
@@ -49,7 +52,7 @@ def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
 
 def test_a_node_that_waits_says_what_it_waits_for(bench, monkeypatch):
     said = []
-    monkeypatch.setattr("storm_ros.lifecycle.ManagedNode._hint", lambda self, step: said.append((self.get_name(), step)))
+    monkeypatch.setattr(ManagedNode, "_say_next", lambda self, step: said.append((self.get_name(), step)))
     b = bench(autostart=False)
     assert said == [(node.get_name(), "configure") for node in b.nodes]
     said.clear()
@@ -75,17 +78,11 @@ def test_a_bond_is_formed_and_ended_where_bondpy_is_installed(bench, monkeypatch
     package.__spec__ = types.SimpleNamespace(name="bondpy")
     monkeypatch.setitem(sys.modules, "bondpy", package)
     monkeypatch.setitem(sys.modules, "bondpy.bondpy", module)
-    b = bench(classes=(type(b_node()),))
+    b = bench(classes=(TomNode,))
     assert events == [("start", "bond", "tom_node", 4.0)]
     assert drive(b, "tom_node", DEACTIVATE) and events[-1] == ("shutdown", "bond", "tom_node")
-    bench(classes=(type(b_node()),), bond=False)
+    bench(classes=(TomNode,), bond=False)
     assert len(events) == 2
-
-
-def b_node():
-    from storm_ros.tom_node import TomNode
-
-    return TomNode.__new__(TomNode)
 
 
 def test_what_can_change_at_once_does_and_the_rest_is_refused_with_the_reason(bench):
