@@ -44,6 +44,13 @@ def kept() -> QoSProfile:
                       durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
+def history() -> QoSProfile:
+    """The status: like `latched`, but no change is lost when two come in a row. A late joiner with a depth of 1 gets
+    the newest alone."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE,
+                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
 def latched() -> QoSProfile:
     """State that whoever joins late must still learn."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,

@@ -33,7 +33,7 @@ class Recorder:
         self._diagnostics: dict[str, dict[str, str]] = {}
         node.create_subscription(Detection3DArray, names.DETECTIONS, self._on_detections, qos.requests())
         node.create_subscription(TFMessage, names.TF, self._on_tf, qos.requests())
-        node.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.latched())
+        node.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.history())
         node.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())
         node.create_subscription(DiagnosticArray, names.DIAGNOSTICS, self._on_diagnostics, qos.requests())
 

@@ -63,7 +63,7 @@ class SupervisorNode(StormNode):
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
-        self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.latched())
+        self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
         self._detections = self.create_publisher(Detection3DArray, names.DETECTIONS, qos.results())
         self._tf = self.create_publisher(TFMessage, names.TF, qos.results())
