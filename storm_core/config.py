@@ -129,6 +129,7 @@ class StormConfig:
     models: str = param("", "folder with meshes (BOP models folder or plain .ply/.obj/.stl/.glb)")
     mesh_unit: str = param("auto", "unit of the meshes: auto, m, mm, cm or in")
     primary: str = param("", "object on /object_pose; empty = the first")
+    tf_prefix: str = param("", "before an object's name in tf: two graphs on one robot may see the same kind of object")
     seed: int = param(0, "seed of everything random", "", 0, 2**31 - 1)
     threads: int = param(0, "threads of one process; 0 = all cores", "", 0, 256)
     input: InputConfig = field(default_factory=InputConfig)

@@ -39,12 +39,14 @@ class Heard:
     """Everything that arrived, by image stamp [ns].
 
     Attributes:
+      tf_prefix: before the objects' names in tf.
       pose_at_ns: when the primary object's pose arrived first (time.time_ns).
       trusted: (stamp, object) -> cam_from_obj (4, 4).
       status: object -> (stamp of the message, values), in the order of arrival.
       diagnostics: newest values by node.
     """
 
+    tf_prefix: str = ""
     pose_at_ns: dict[int, int] = field(default_factory=dict)
     trusted: dict[tuple[int, str], NDArray[np.float64]] = field(default_factory=dict)
     status: dict[str, list[tuple[int, dict[str, str]]]] = field(default_factory=dict)
@@ -67,7 +69,8 @@ class Heard:
     def _on_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
             t = item.transform.translation
-            self.trusted[stamp_ns(item.header.stamp), item.child_frame_id] = from_rotation_translation(
+            name = item.child_frame_id.removeprefix(self.tf_prefix)
+            self.trusted[stamp_ns(item.header.stamp), name] = from_rotation_translation(
                 rotation_of(item.transform.rotation), [t.x, t.y, t.z])
 
     def _on_status(self, message: DiagnosticArray) -> None:
@@ -102,7 +105,7 @@ class Measured:
 
 def measure(shots: Mapping[tuple[str, int], Shot], waiting: Iterator[tuple[str, int]],
             frames: Iterator[tuple[str, int]], object_names: Sequence[str], config: StormConfig, *,
-            rate_hz: float, composed: bool, viz: bool, resets: frozenset[int] = frozenset(), patience: float = 180.0,
+            rate_hz: float, composed: bool, viz: bool, resets: frozenset[int] = frozenset(), patience: float = 60.0,
             sink: Sink | None = None) -> Measured:
     """Run the graph in processes of its own on frames that come at `rate_hz`, and watch it.
 
@@ -123,7 +126,7 @@ def measure(shots: Mapping[tuple[str, int], Shot], waiting: Iterator[tuple[str, 
         parameters.write_text(to_yaml(config))
         processes = graph_processes(GraphOptions(config=str(parameters), viz=viz, composed=composed))
         node = stack.enter_context(spinning_node(domain))
-        heard, publisher = Heard(), FramePublisher(node)
+        heard, publisher = Heard(tf_prefix=config.tf_prefix), FramePublisher(node)
         heard.listen(node)
         reset = node.create_client(Trigger, f"supervisor_node/{names.token(object_names[0])}/reset")
         graph = Graph(processes, env=dict(os.environ) | {"ROS_DOMAIN_ID": str(domain)}, sink=sink)

@@ -31,11 +31,12 @@ RULES = (
     Rule("objects", ("supervisor_node",)),
     Rule("models", ("supervisor_node",)),
     Rule("primary", ("supervisor_node",)),
+    Rule("tf_prefix", ("supervisor_node",)),
     Rule("recovery.", ("supervisor_node",)),
     Rule("input.max_age", ("supervisor_node",)),
     Rule("input.timeout", ALL),
     Rule("input.slop", _CAMERA),
-    Rule("input.", _CAMERA, live=False),
+    *(Rule(f"input.{name}", _CAMERA, live=False) for name in ("image_transport", "depth_transport", "align_depth")),
     *(Rule(f"som.{name}", ("som_node",))
       for name in ("max_candidates", "accept", "uncertain", "max_depth", "min_depth")),
     Rule("som.", ("som_node",), live=False),

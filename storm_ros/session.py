@@ -103,7 +103,7 @@ def play_through_graph(frames: Iterable[Frame], object_names: Iterable[str], con
         graph = Graph(processes, env=dict(os.environ) | {"ROS_DOMAIN_ID": str(domain)}, sink=sink)
         handle = stack.enter_context(graph.running())
         node = stack.enter_context(spinning_node(domain))
-        session = _Session(node, handle, tuple(object_names), options)
+        session = _Session(node, handle, tuple(object_names), options, config.tf_prefix)
         session.await_nodes([name for process in processes for name in process.nodes])
         return session.play(shots, progress)
 
@@ -141,10 +141,10 @@ class _Session:
     """One recording on its way through a running graph."""
 
     def __init__(self, node: Node, handle: RunningGraph, object_names: tuple[str, ...],
-                 options: SessionOptions) -> None:
+                 options: SessionOptions, tf_prefix: str) -> None:
         self._node, self._handle, self._names, self._options = node, handle, object_names, options
         self._publisher = FramePublisher(node)
-        self._recorder = Recorder(node, object_names)
+        self._recorder = Recorder(node, object_names, tf_prefix)
 
     def await_nodes(self, nodes: list[str]) -> None:
         """Block until every node is active and subscribed to the camera."""

@@ -167,6 +167,8 @@ class Supervisor:
             item, found = self._item(name), tracked.get(name)
             if found is None or found.epoch != judged.epoch or judged.epoch != item.state.epoch:
                 continue
+            # The judgement may overtake the camera_info of its frame: a reset after it must not look older than it.
+            self.newest_ns = max(self.newest_ns, judgement.stamp_ns)
             item.judgement, item.judged_ns, item.missing = judgement, judgement.stamp_ns, found.track.missing
             self._event(name, Judged(stamp_ns=judgement.stamp_ns, epoch=judged.epoch, verdict=judgement.verdict,
                                      reason=judgement.reason))

@@ -218,8 +218,9 @@ class SupervisorNode(StormNode):
             if not output.trusted:
                 continue
             pose = to_pose(output.cam_from_obj)
-            transforms.append(TransformStamped(header=at, child_frame_id=name, transform=Transform(
-                translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
+            transforms.append(TransformStamped(
+                header=at, child_frame_id=self.config.tf_prefix + name,
+                transform=Transform(translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
             if name == self._primary:
                 self._pose.publish(PoseStamped(header=at, pose=pose))
         message = detections_message(outputs, self.models, frame_id, stamp)

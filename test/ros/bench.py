@@ -37,13 +37,14 @@ def spin(executor):
 class Bench:
     """All nodes in this process, a camera, and an ear on every output."""
 
-    def __init__(self, fake, classes, **parameters):
+    def __init__(self, fake, classes, namespace="", film=True, **parameters):
         self.fake = fake
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.nodes = [make(fake.stages(), context=self.context, parameter_overrides=overrides) for make in classes]
-        self.node = rclpy.create_node("bench", context=self.context)
+        common = {"context": self.context, "namespace": namespace}
+        self.nodes = [make(fake.stages(), parameter_overrides=overrides, **common) for make in classes]
+        self.node = rclpy.create_node("bench", **common)
         self.camera = FramePublisher(self.node)
         self.heard = {"pose": [], "cup": [], "detections": [], "status": [], "tf": [], "requests": [], "overlay": [],
                       "markers": [], "diagnostics": [], "particles": []}
@@ -51,7 +52,7 @@ class Bench:
                 ("pose", PoseStamped, names.OBJECT_POSE, qos.requests()),
                 ("cup", PoseWithCovarianceStamped, names.pose_topic("cup"), qos.requests()),
                 ("detections", Detection3DArray, names.DETECTIONS, qos.requests()),
-                ("status", DiagnosticArray, names.STATUS, qos.latched()), ("tf", TFMessage, names.TF, qos.requests()),
+                ("status", DiagnosticArray, names.STATUS, qos.history()), ("tf", TFMessage, names.TF, qos.requests()),
                 ("requests", DiagnosticArray, names.REQUESTS, qos.requests()),
                 ("overlay", Image, names.OVERLAY, qos.results()),
                 ("markers", MarkerArray, names.MARKERS, qos.results()),
@@ -68,6 +69,8 @@ class Bench:
             node.start_up()
         self.threads = [threading.Thread(target=spin, args=(executor,), daemon=True) for executor in self.executors]
         self.threads.append(threading.Thread(target=self._film, daemon=True))
+        if not film:
+            self._stop.set()
         for thread in self.threads:
             thread.start()
 
@@ -107,6 +110,9 @@ class Bench:
         return future.result()
 
     def close(self):
+        """May be called again."""
+        if not self.context.ok():
+            return
         self.fake.release.set()
         self.stop_camera()
         for node in self.nodes:
