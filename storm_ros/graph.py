@@ -149,8 +149,9 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("models", "", "folder with meshes (BOP models folder or plain .ply/.obj/.stl/.glb)"),
     LaunchArgument("objects", "", "names or BOP ids of the objects, separated by spaces or commas; empty = all"),
     LaunchArgument("namespace", "", "namespace of all nodes"),
-    LaunchArgument("image", "image", "topic of the colour image (sensor_msgs/Image, rgb8 or bgr8)"),
-    LaunchArgument("depth_image", "depth_image", "topic of the depth image aligned to colour (16UC1 mm or 32FC1 m)"),
+    LaunchArgument("image", "image", "topic of the colour image; its base name when it is compressed"),
+    LaunchArgument("depth_image", "depth_image", "topic of the depth image (16UC1 mm or 32FC1 m), aligned to colour "
+                   "unless input.align_depth is set"),
     LaunchArgument("camera_info", "camera_info", "topic of the intrinsics (sensor_msgs/CameraInfo)"),
     LaunchArgument("depth_camera_info", "depth_camera_info",
                    "topic of the depth camera's intrinsics; read with input.align_depth only"),
@@ -168,12 +169,13 @@ def options_from_text(values: Mapping[str, str], replay: Mapping[str, Any] | Non
       replay: parameters of replay_node; None to start none.
     """
     text = {argument.name: values.get(argument.name, argument.default) for argument in LAUNCH_ARGUMENTS}
-    flags = {name: _flag(name, text.pop(name)) for name in ("use_sim_time", "viz", "composed")}
+    flags = {name: flag(name, text.pop(name)) for name in ("use_sim_time", "viz", "composed")}
     objects = tuple(text.pop("objects").replace(",", " ").split())
     return GraphOptions(objects=objects, replay=replay, **text, **flags)
 
 
-def _flag(name: str, text: str) -> bool:
+def flag(name: str, text: str) -> bool:
+    """A launch argument that is true or false; ConfigError for anything else."""
     if text.lower() not in ("true", "false"):
         raise ConfigError(f"{name} must be true or false, got {text!r}")
     return text.lower() == "true"

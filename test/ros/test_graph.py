@@ -86,7 +86,7 @@ def test_launch_gives_up_only_when_a_process_cannot_start(monkeypatch):
 
 def test_every_launch_argument_is_declared_and_described(monkeypatch):
     declared = {e.args[0]: e.kwargs for e in launch(monkeypatch, "storm.launch.py").entities if e.args}
-    assert set(declared) == {argument.name for argument in LAUNCH_ARGUMENTS}
+    assert set(declared) == {argument.name for argument in LAUNCH_ARGUMENTS} | {"bag", "player", "rate", "rviz"}
     assert all(len(kwargs["description"]) > 10 for kwargs in declared.values())
 
 
@@ -110,6 +110,15 @@ def test_the_bag_launch_file_adds_only_a_player(monkeypatch):
         description.run(models="/m", recording="/x", rate="fast")
     with pytest.raises(ConfigError, match="player must be"):
         description.run(models="/m", recording="/x", player="vlc")
+
+
+def test_storm_launch_plays_a_bag_and_shows_rviz_when_told_to(monkeypatch):
+    description = launch(monkeypatch, "storm.launch.py")
+    assert [as_process(a) for a in nodes_of(description.run(models="/m", bag="/bags/one", rate="2"))] == \
+        [as_process(a) for a in nodes_of(launch(monkeypatch, "storm_bag.launch.py").run(
+            models="/m", recording="/bags/one", rate="2"))]
+    (*_, rviz) = nodes_of(description.run(models="/m", rviz="true"))
+    assert rviz.kwargs["package"] == "rviz2" and Path(rviz.kwargs["arguments"][1]).is_file()
 
 
 def test_a_flag_that_is_neither_true_nor_false_is_refused():
