@@ -77,6 +77,7 @@ class MonitorConfig:
 @dataclass(frozen=True)
 class RecoveryConfig:
     reregister: bool = param(True, "search again for an object that was lost; without, a loss is final")
+    search_suspect: bool = param(False, "look for a suspect object anew while its track still coasts")
     verify_frames: int = param(1, "healthy frames a registration needs before it is trusted", "", 1, 30)
     verify_timeout: float = param(1.0, "time a new registration has to prove itself", "s", 0.05, 30.0)
     recover_frames: int = param(1, "healthy frames a suspect track needs to be trusted again", "", 1, 30)

@@ -65,6 +65,7 @@ class PoseNode(StormNode):
             self.create_subscription(Detection3DArray, names.REFINED, self._on_refined, qos.results())]
         self._masks: dict[str, Subscription] = {}
         self._early: dict[str, RegisterJob] = {}
+        self._queued: dict[str, int] = {}
         self._attach(self.models)
         self.watch_camera(self._on_frame)
 
@@ -111,11 +112,12 @@ class PoseNode(StormNode):
     def _on_requests(self, message: DiagnosticArray) -> None:
         for request in records.read_requests(message):
             name = request.object_name
-            self._follower.expect(name, request.epoch)
             if request.action is Action.REGISTER:
                 self._enqueue(self._desk.request(name, request.epoch, request.stamp_ns))
             elif request.action is Action.STOP_TRACKING:
-                self._register_worker.discard(name)
+                self._follower.expect(name, request.epoch)
+                if self._queued.get(name, request.epoch) < request.epoch:
+                    self._register_worker.discard(name)
 
     def _on_answers(self, message: DiagnosticArray) -> None:
         for answer in records.read_answers(message):
@@ -137,6 +139,7 @@ class PoseNode(StormNode):
             return
         name = job.localization.object_name
         if name in self.models:
+            self._queued[name] = job.epoch
             self._register_worker.put(job, name)
         else:  # som_node knows a new object a little earlier
             self._early[name] = job

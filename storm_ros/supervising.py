@@ -31,6 +31,8 @@ from storm_ros.sync import RESTART_NS
 
 logger = logging.getLogger(__name__)
 
+_ASIDE = {Action.SEARCH_ASIDE: Action.SEARCH, Action.REGISTER_ASIDE: Action.REGISTER}
+
 
 @dataclass(eq=False)
 class Item:
@@ -102,7 +104,7 @@ class Supervisor:
         """Look after an object no longer."""
         item = self.items.pop(object_name)
         self.outbox.requests.append(Request(object_name=object_name, action=Action.STOP_TRACKING,
-                                            epoch=item.state.epoch + 1, stamp_ns=self.newest_ns))
+                                            epoch=item.state.next_epoch, stamp_ns=self.newest_ns))
 
     def restart(self, stamp_ns: int, object_names: Collection[str] | None = None) -> None:
         """Forget all, or all about these objects; epochs move on."""
@@ -111,7 +113,7 @@ class Supervisor:
             if object_names is not None and name not in object_names:
                 continue
             stopped = item.state.state is State.DISABLED
-            old, epoch = item.state, item.state.epoch + 1
+            old, epoch = item.state, item.state.next_epoch
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
                                      reason=old.reason if stopped else Reason.STARTED)
             item.judgement, item.judged_ns, item.missing, item.last_pose = None, 0, (), None
@@ -146,7 +148,7 @@ class Supervisor:
         """A stage could not do, or has done, what it was asked for."""
         item = self._item(answer.object_name)
         name, stamp, epoch = answer.object_name, answer.stamp_ns, answer.epoch
-        if epoch == item.state.epoch and answer.detail:
+        if epoch in (item.state.epoch, item.state.aside) and answer.detail:
             item.detail = answer.detail
         match answer.stage:
             case Stage.SEARCH:
@@ -193,10 +195,13 @@ class Supervisor:
         item.state, actions = step(old, event, self._config.recovery)
         self._note(name, old, event.stamp_ns)
         for action in actions:
+            # Beside a track or not, the others do the same: the epoch tells their answers apart.
+            asked = _ASIDE.get(action, action)
             # A registration works on the frame of the localization, a search on none older than this event.
-            pose = item.last_pose if action is Action.SEARCH else None
-            self.outbox.requests.append(Request(object_name=name, action=action, epoch=item.state.epoch,
-                                                stamp_ns=event.stamp_ns, cam_from_obj=pose))
+            pose = item.last_pose if asked is Action.SEARCH else None
+            epoch = item.state.aside if action in _ASIDE else item.state.epoch
+            self.outbox.requests.append(Request(object_name=name, action=asked, epoch=epoch, stamp_ns=event.stamp_ns,
+                                                cam_from_obj=pose))
 
     def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
         item = self.items[name]

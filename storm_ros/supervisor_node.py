@@ -275,7 +275,9 @@ class SupervisorNode(StormNode):
             after = self._supervisor.items[name].state
             self._carry_out()
             self._publish_status()
-        done = after is not before or reason is Reason.USER_ENABLED
+        if after is not before and after.aside >= 0:
+            return True, f"{name} is {after.state.value} and is being registered anew beside that"
+        done = after is not before or after.aside >= 0 or reason is Reason.USER_ENABLED
         return done, f"{name} is {after.state.value}" + ("" if done else "; enable it first")
 
 

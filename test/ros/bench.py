@@ -38,7 +38,7 @@ class Bench:
     """All nodes in this process, a camera, and an ear on every output."""
 
     def __init__(self, fake, classes, namespace="", film=True, **parameters):
-        self.fake = fake
+        self.fake, self.closed = fake, False
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -111,8 +111,9 @@ class Bench:
 
     def close(self):
         """May be called again."""
-        if not self.context.ok():
+        if self.closed:
             return
+        self.closed = True
         self.fake.release.set()
         self.stop_camera()
         for node in self.nodes:

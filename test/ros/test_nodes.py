@@ -95,6 +95,24 @@ def test_services_switch_off_on_and_register_anew(bench):
     b.await_state("TRACKING")
 
 
+def test_the_output_has_no_gap_while_a_tracked_object_is_registered_anew(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    epoch, searched = int(b.status()["epoch"]), len(b.fake.searched)
+    b.fake.hold = True
+    answer = b.call(Trigger, "supervisor_node/cup/reregister", Trigger.Request())
+    assert answer.success and "registered anew beside that" in answer.message
+    b.until(lambda: len(b.fake.searched) > searched, "nobody searches")
+    count = len(b.heard["pose"])
+    b.until(lambda: len(b.heard["pose"]) > count + 5, "no poses while the search goes on")
+    b.fake.release.set()
+    b.until(lambda: int(b.status()["epoch"]) > epoch, "the new registration is not taken over")
+    count = len(b.heard["pose"])
+    b.until(lambda: len(b.heard["pose"]) > count, "no poses afterwards")
+    told = [records.values_of(m.status[0]) for m in b.heard["status"]]
+    assert {v["state"] for v in told if int(v["epoch"]) > epoch} == {"TRACKING"}
+
+
 def test_a_user_points_at_the_object(bench):
     b = bench()
     b.visible = False
