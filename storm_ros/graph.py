@@ -18,7 +18,15 @@ CANNOT_START = 78
 BACKGROUND_NICE = 10
 """Niceness of nodes that work for seconds at a stretch: the tracker must get a core for every frame."""
 
-_NICE = {"som_node": BACKGROUND_NICE, "score_node": BACKGROUND_NICE}
+_NICE = {"score_node": BACKGROUND_NICE, "viz_node": BACKGROUND_NICE // 2}
+"""Already while they start: the first pose does not wait for them."""
+
+_NICE_WHEN_ACTIVE = {"som_node": BACKGROUND_NICE}
+"""The first pose waits for it, but once it works it must not be in the tracker's way."""
+
+NICE_WHEN_ACTIVE = "STORM_NICE_WHEN_ACTIVE"
+"""Environment variable that tells it to the process."""
+
 INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
 """Topics that options of the graph name; the last one matters with input.align_depth only."""
 
@@ -71,7 +79,7 @@ class NodeProcess:
       parameters: inline values, stronger than the files.
       remappings: (from, to) pairs.
       arguments: command-line arguments before --ros-args.
-      nice: added to the niceness of the parent.
+      nice: added to the niceness of the parent. nice_when_active: added further once its nodes are active.
       respawn: start it again when it dies.
     """
 
@@ -84,6 +92,7 @@ class NodeProcess:
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     nice: int = 0
+    nice_when_active: int = 0
     respawn: bool = True
 
 
@@ -103,7 +112,8 @@ def graph_processes(options: GraphOptions) -> tuple[NodeProcess, ...]:
     def process(name: str, **changes: Any) -> NodeProcess:
         values: dict[str, Any] = {
             "executable": name, "nodes": (name,), "namespace": options.namespace, "parameter_files": (config,),
-            "parameters": parameters, "remappings": remappings, "nice": _NICE.get(name, 0)}
+            "parameters": parameters, "remappings": remappings, "nice": _NICE.get(name, 0),
+            "nice_when_active": _NICE_WHEN_ACTIVE.get(name, 0)}
         return NodeProcess(name=name, **(values | changes))
 
     if options.composed:

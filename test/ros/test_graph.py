@@ -48,13 +48,13 @@ def as_process(action):
     inline = {k: v for p in node["parameters"] if isinstance(p, dict) for k, v in p.items()}
     return {"executable": node["executable"], "name": node["name"], "namespace": node["namespace"], "files": files,
             "parameters": inline, "remappings": tuple(node["remappings"]), "arguments": tuple(node["arguments"]),
-            "nice": int(node["additional_env"]["STORM_NICE"]), "respawn": node["respawn"], "package": node["package"]}
+            "nice": tuple(map(int, node["additional_env"].values())), "respawn": node["respawn"], "package": node["package"]}
 
 
 def as_described(process):
     return {"executable": process.executable, "name": process.nodes[0] if len(process.nodes) == 1 else None,
             "namespace": process.namespace, "files": process.parameter_files, "parameters": dict(process.parameters),
-            "remappings": process.remappings, "arguments": process.arguments, "nice": process.nice,
+            "remappings": process.remappings, "arguments": process.arguments, "nice": (process.nice, process.nice_when_active),
             "respawn": process.respawn, "package": "storm_ros"}
 
 
@@ -128,7 +128,10 @@ def test_a_flag_that_is_neither_true_nor_false_is_refused():
 
 def test_the_tracker_keeps_its_core():
     nice = {process.name: process.nice for process in graph_processes(GraphOptions())}
-    assert nice["som_node"] == nice["score_node"] == BACKGROUND_NICE
+    active = {process.name: process.nice + process.nice_when_active for process in graph_processes(GraphOptions())}
+    assert active["som_node"] == nice["score_node"] == BACKGROUND_NICE
+    assert nice["som_node"] == 0, "the first pose waits for its start"
+    assert nice["viz_node"] > 0, "the first pose does not wait for pictures"
     assert nice["pose_node"] == nice["supervisor_node"] == nice["tom_node"] == 0
 
 
