@@ -62,17 +62,17 @@ def loss_figures(losses: Sequence[Loss], error: NDArray[np.float64], visible: ND
                         for kind, values in sorted(times.items())}}
 
 
-def history_problems(entries: Sequence[Mapping[str, str]], stamps_ns: Sequence[int]) -> list[str]:
+def history_problems(entries: Sequence[Mapping[str, str]]) -> list[str]:
     """What is wrong with one object's status history; empty when it is complete and in order.
 
     Args:
-      entries: the status values in the order of their arrival. stamps_ns: of their messages.
+      entries: the status values in the order of their arrival.
     """
     out = []
     for k in range(1, len(entries)):
         before, now = entries[k - 1], entries[k]
-        if stamps_ns[k] < stamps_ns[k - 1]:
-            out.append(f"status {k} is older than the one before")
+        if int(now["since_ns"]) < int(before["since_ns"]):
+            out.append(f"status {k}: {now['state']} began before {before['state']}")
         if int(now["epoch"]) < int(before["epoch"]):
             out.append(f"status {k}: epoch {now['epoch']} after {before['epoch']}")
         if now["state"] != before["state"] and now["previous_state"] != before["state"]:

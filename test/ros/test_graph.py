@@ -48,13 +48,15 @@ def as_process(action):
     inline = {k: v for p in node["parameters"] if isinstance(p, dict) for k, v in p.items()}
     return {"executable": node["executable"], "name": node["name"], "namespace": node["namespace"], "files": files,
             "parameters": inline, "remappings": tuple(node["remappings"]), "arguments": tuple(node["arguments"]),
-            "nice": tuple(map(int, node["additional_env"].values())), "respawn": node["respawn"], "package": node["package"]}
+            "nice": tuple(map(int, node["additional_env"].values())), "respawn": node["respawn"],
+            "package": node["package"]}
 
 
 def as_described(process):
     return {"executable": process.executable, "name": process.nodes[0] if len(process.nodes) == 1 else None,
             "namespace": process.namespace, "files": process.parameter_files, "parameters": dict(process.parameters),
-            "remappings": process.remappings, "arguments": process.arguments, "nice": (process.nice, process.nice_when_active),
+            "remappings": process.remappings, "arguments": process.arguments,
+            "nice": (process.nice, process.nice_when_active),
             "respawn": process.respawn, "package": "storm_ros"}
 
 

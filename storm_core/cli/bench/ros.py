@@ -131,7 +131,7 @@ def recovery(measured: "Measured", script: "LossScript", model: "ObjectModel", r
             error[k] = mssd_pairs(pose[None], truth[None], points, model.symmetries)[0][0] / model.diameter
     visible = np.array([shown.visible for shown in script.frames])
     entries = [(stamp, values) for stamp, values in heard.status[model.name] if stamp >= stamps[0]]
-    problems = history_problems([values for _, values in entries], [stamp for stamp, _ in entries])
+    problems = history_problems([values for _, values in entries])
     resets = _resets(entries)
     stale = sum(any(begun < stamp < over for begun, over in resets)
                 for stamp, name in heard.trusted if name == model.name)
