@@ -77,6 +77,7 @@ class MonitorConfig:
 @dataclass(frozen=True)
 class RecoveryConfig:
     reregister: bool = param(True, "search again for an object that was lost; without, a loss is final")
+    search_suspect: bool = param(False, "look for a suspect object anew while its track still coasts")
     verify_frames: int = param(1, "healthy frames a registration needs before it is trusted", "", 1, 30)
     verify_timeout: float = param(1.0, "time a new registration has to prove itself", "s", 0.05, 30.0)
     recover_frames: int = param(1, "healthy frames a suspect track needs to be trusted again", "", 1, 30)
@@ -112,6 +113,12 @@ class ScoreModelConfig:
 class InputConfig:
     slop: float = param(0.02, "largest stamp difference of image, depth and camera_info", "s", 0.0, 1.0)
     max_age: float = param(0.1, "a pose older than this is not published as current", "s", 0.01, 10.0)
+    image_transport: str = param("raw", "raw, or compressed: image_transport's JPEG or PNG on <image>/compressed",
+                                 choices=("raw", "compressed"))
+    depth_transport: str = param("raw", "raw, or compressedDepth: image_transport's PNG on "
+                                 "<depth_image>/compressedDepth", choices=("raw", "compressedDepth"))
+    align_depth: bool = param(False, "depth is measured by another camera than colour: register it by "
+                              "depth_camera_info and tf")
     timeout: float = param(1.0, "silence on an input that is reported as missing", "s", 0.1, 60.0)
 
 
@@ -123,6 +130,7 @@ class StormConfig:
     models: str = param("", "folder with meshes (BOP models folder or plain .ply/.obj/.stl/.glb)")
     mesh_unit: str = param("auto", "unit of the meshes: auto, m, mm, cm or in")
     primary: str = param("", "object on /object_pose; empty = the first")
+    tf_prefix: str = param("", "before an object's name in tf: two graphs on one robot may see the same kind of object")
     seed: int = param(0, "seed of everything random", "", 0, 2**31 - 1)
     threads: int = param(0, "threads of one process; 0 = all cores", "", 0, 256)
     input: InputConfig = field(default_factory=InputConfig)

@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.config import MonitorConfig, TrackingConfig
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import (
     Frame,
     Hint,
@@ -50,6 +52,10 @@ class Tracker(Protocol):
 
     def track(self, frame: Frame) -> dict[str, Track | TrackFailure]: ...
 
+    def renew(self, models: dict[str, ObjectModel], config: TrackingConfig) -> None:
+        """Other models or settings from now on; what is followed and still the same goes on."""
+        ...
+
     def nudge(self, object_name: str, stamp_ns: int, correction: NDArray[np.float64]) -> bool:
         """Apply a left correction (4, 4) of the pose at an earlier stamp to the pose of today; False when too late."""
         ...
@@ -64,6 +70,10 @@ class Monitor(Protocol):
     def reset(self, object_name: str) -> None: ...
 
     def judge(self, frame: Frame, track: Track) -> Judgement: ...
+
+    def renew(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
+        """Other models or settings from now on; the history of objects that are still the same goes on."""
+        ...
 
 
 class ScoreRefiner(Protocol):

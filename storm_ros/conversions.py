@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion, Vector3
@@ -24,7 +25,9 @@ from storm_core.geometry.covariance import from_ros, to_ros
 from storm_core.geometry.pose import from_rotation_translation
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-_CDR_LITTLE_ENDIAN = b"\x00\x01"
+_YUV = {"yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+        "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2, "yuyv": cv2.COLOR_YUV2RGB_YUY2}
+CDR_LITTLE_ENDIAN = b"\x00\x01"
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -55,26 +58,26 @@ class RawImage:
 
 def read_image(raw: bytes) -> RawImage:
     """A serialised sensor_msgs/Image without the cost of deserialising its pixels."""
-    if raw[:2] != _CDR_LITTLE_ENDIAN:
+    if raw[:2] != CDR_LITTLE_ENDIAN:
         return raw_image(deserialize_message(raw, Image))
     sec, nanosec = struct.unpack_from("<iI", raw, 4)
-    frame_id, at = _read_text(raw, 12)
-    at = _aligned(at)
+    frame_id, at = read_text(raw, 12)
+    at = aligned(at)
     height, width = struct.unpack_from("<II", raw, at)
-    encoding, at = _read_text(raw, at + 8)
+    encoding, at = read_text(raw, at + 8)
     big_endian = raw[at]
-    at = _aligned(at + 1)
+    at = aligned(at + 1)
     step, size = struct.unpack_from("<II", raw, at)
     return RawImage(sec * 1_000_000_000 + nanosec, frame_id, height, width, encoding, big_endian, step,
                     memoryview(raw)[at + 8:at + 8 + size])
 
 
-def _read_text(raw: bytes, at: int) -> tuple[str, int]:
+def read_text(raw: bytes, at: int) -> tuple[str, int]:
     (size,) = struct.unpack_from("<I", raw, at)
     return raw[at + 4:at + 3 + size].decode(), at + 4 + size
 
 
-def _aligned(at: int) -> int:
+def aligned(at: int) -> int:
     """Next multiple of 4 after the 4 bytes of encapsulation."""
     return at + (-at) % 4
 
@@ -100,10 +103,14 @@ def _pixels(image: RawImage, dtype: str, channels: int) -> NDArray[Any]:
 
 
 def to_rgb(image: RawImage) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB from rgb8, bgr8, rgba8, bgra8 or mono8."""
+    """(H, W, 3) uint8 RGB from rgb8, bgr8, rgba8, bgra8, mono8 or yuv422."""
+    if image.encoding in _YUV:
+        if image.width % 2:
+            raise InputError(f"{image.encoding} image is {image.width} px wide; it must be an even number")
+        return cv2.cvtColor(np.ascontiguousarray(_pixels(image, "u1", 2)), _YUV[image.encoding])
     channels = _CHANNELS.get(image.encoding)
     if channels is None:
-        raise InputError(f"colour image has encoding {image.encoding!r}; supported: {', '.join(_CHANNELS)}")
+        raise InputError(f"colour image has encoding {image.encoding!r}; supported: {', '.join([*_CHANNELS, *_YUV])}")
     pixels = _pixels(image, "u1", channels)
     if image.encoding == "mono8":
         return np.repeat(pixels, 3, axis=2)
@@ -174,11 +181,16 @@ def to_pose(matrix: NDArray[np.float64]) -> Pose:
 
 def from_pose(pose: Pose) -> NDArray[np.float64]:
     """(4, 4) transform of a Pose message. Raises InputError for a quaternion that is none."""
-    q, t = pose.orientation, pose.position
+    t = pose.position
+    return from_rotation_translation(rotation_of(pose.orientation), [t.x, t.y, t.z])
+
+
+def rotation_of(q: Quaternion) -> NDArray[np.float64]:
+    """(3, 3). Raises InputError when it is no unit quaternion."""
     xyzw = np.array([q.x, q.y, q.z, q.w])
     if not np.isfinite(xyzw).all() or abs(np.linalg.norm(xyzw) - 1.0) > 1e-2:
         raise InputError(f"orientation must be a unit quaternion, got (x, y, z, w) = {tuple(xyzw.tolist())}")
-    return from_rotation_translation(Rotation.from_quat(xyzw).as_matrix(), [t.x, t.y, t.z])
+    return Rotation.from_quat(xyzw).as_matrix()
 
 
 def with_covariance(matrix: NDArray[np.float64], covariance: NDArray[np.float64]) -> PoseWithCovariance:

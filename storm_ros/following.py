@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.config import TrackingConfig
 from storm_core.interfaces import Registrar, Tracker
 from storm_core.types import (
     Evidence,
@@ -21,6 +22,7 @@ from storm_core.types import (
 )
 from storm_ros.detections import EpochTrack, Hypotheses
 from storm_ros.frames import FrameBuffer
+from storm_ros.stages import Models
 
 CATCH_UP_FRAMES = 10
 """Frames in which a new track gets from the searched frame to the present: the more frames lie between, the longer the
@@ -59,6 +61,10 @@ class Follower:
         """Apply a left correction of the pose at `stamp_ns` if the object is still in this epoch."""
         self._commands.append((-1, lambda: self._correct(object_name, epoch, stamp_ns, correction)))
 
+    def renew(self, models: Models, config: TrackingConfig) -> None:
+        """Other objects or settings; what is followed and still the same goes on."""
+        self._commands.append((-1, lambda: self._renew(models, config)))
+
     def step(self, frame: Frame) -> Followed:
         """Track every object into a newer frame."""
         # Catching up may already have used this very frame or a newer one: such a start waits for its turn.
@@ -93,6 +99,10 @@ class Follower:
     def _stop(self, name: str) -> None:
         self._epochs.pop(name, None)
         self._tracker.stop(name)
+
+    def _renew(self, models: Models, config: TrackingConfig) -> None:
+        self._tracker.renew(models, config)
+        self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in models}
 
     def _correct(self, name: str, epoch: int, stamp_ns: int, correction: NDArray[np.float64]) -> None:
         if self._epochs.get(name) == epoch:

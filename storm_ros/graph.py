@@ -18,8 +18,17 @@ CANNOT_START = 78
 BACKGROUND_NICE = 10
 """Niceness of nodes that work for seconds at a stretch: the tracker must get a core for every frame."""
 
-_NICE = {"som_node": BACKGROUND_NICE, "score_node": BACKGROUND_NICE}
-_INPUTS = ("image", "depth_image", "camera_info")
+_NICE = {"score_node": BACKGROUND_NICE, "viz_node": BACKGROUND_NICE // 2}
+"""Already while they start: the first pose does not wait for them."""
+
+_NICE_WHEN_ACTIVE = {"som_node": BACKGROUND_NICE}
+"""The first pose waits for it, but once it works it must not be in the tracker's way."""
+
+NICE_WHEN_ACTIVE = "STORM_NICE_WHEN_ACTIVE"
+"""Environment variable that tells it to the process."""
+
+INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
+"""Topics that options of the graph name; the last one matters with input.align_depth only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class GraphOptions:
       image: topic of the colour image.
       depth_image: topic of the depth image aligned to it.
       camera_info: topic of the intrinsics.
+      depth_camera_info: topic of the depth camera's intrinsics, read with input.align_depth only.
       use_sim_time: follow /clock.
       viz: start viz_node.
       composed: all nodes in one process.
@@ -48,6 +58,7 @@ class GraphOptions:
     image: str = "image"
     depth_image: str = "depth_image"
     camera_info: str = "camera_info"
+    depth_camera_info: str = "depth_camera_info"
     use_sim_time: bool = False
     viz: bool = True
     composed: bool = False
@@ -68,7 +79,7 @@ class NodeProcess:
       parameters: inline values, stronger than the files.
       remappings: (from, to) pairs.
       arguments: command-line arguments before --ros-args.
-      nice: added to the niceness of the parent.
+      nice: added to the niceness of the parent. nice_when_active: added further once its nodes are active.
       respawn: start it again when it dies.
     """
 
@@ -81,6 +92,7 @@ class NodeProcess:
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     nice: int = 0
+    nice_when_active: int = 0
     respawn: bool = True
 
 
@@ -94,13 +106,14 @@ def graph_processes(options: GraphOptions) -> tuple[NodeProcess, ...]:
         parameters["objects"] = list(options.objects)
     parameters.update({path: list(value) if isinstance(value, tuple) else value
                        for path, value in options.overrides.items()})
-    remappings = tuple((name, getattr(options, name)) for name in _INPUTS if getattr(options, name) != name)
+    remappings = tuple((name, getattr(options, name)) for name in INPUTS if getattr(options, name) != name)
     names = (*CORE_NODES, "viz_node") if options.viz else CORE_NODES
 
     def process(name: str, **changes: Any) -> NodeProcess:
         values: dict[str, Any] = {
             "executable": name, "nodes": (name,), "namespace": options.namespace, "parameter_files": (config,),
-            "parameters": parameters, "remappings": remappings, "nice": _NICE.get(name, 0)}
+            "parameters": parameters, "remappings": remappings, "nice": _NICE.get(name, 0),
+            "nice_when_active": _NICE_WHEN_ACTIVE.get(name, 0)}
         return NodeProcess(name=name, **(values | changes))
 
     if options.composed:
@@ -146,9 +159,12 @@ LAUNCH_ARGUMENTS = (
     LaunchArgument("models", "", "folder with meshes (BOP models folder or plain .ply/.obj/.stl/.glb)"),
     LaunchArgument("objects", "", "names or BOP ids of the objects, separated by spaces or commas; empty = all"),
     LaunchArgument("namespace", "", "namespace of all nodes"),
-    LaunchArgument("image", "image", "topic of the colour image (sensor_msgs/Image, rgb8 or bgr8)"),
-    LaunchArgument("depth_image", "depth_image", "topic of the depth image aligned to colour (16UC1 mm or 32FC1 m)"),
+    LaunchArgument("image", "image", "topic of the colour image; its base name when it is compressed"),
+    LaunchArgument("depth_image", "depth_image", "topic of the depth image (16UC1 mm or 32FC1 m), aligned to colour "
+                   "unless input.align_depth is set"),
     LaunchArgument("camera_info", "camera_info", "topic of the intrinsics (sensor_msgs/CameraInfo)"),
+    LaunchArgument("depth_camera_info", "depth_camera_info",
+                   "topic of the depth camera's intrinsics; read with input.align_depth only"),
     LaunchArgument("use_sim_time", "false", "follow /clock: true or false"),
     LaunchArgument("viz", "true", "start viz_node (overlay, markers): true or false"),
     LaunchArgument("composed", "false", "all nodes in one process: true or false"),
@@ -163,12 +179,13 @@ def options_from_text(values: Mapping[str, str], replay: Mapping[str, Any] | Non
       replay: parameters of replay_node; None to start none.
     """
     text = {argument.name: values.get(argument.name, argument.default) for argument in LAUNCH_ARGUMENTS}
-    flags = {name: _flag(name, text.pop(name)) for name in ("use_sim_time", "viz", "composed")}
+    flags = {name: flag(name, text.pop(name)) for name in ("use_sim_time", "viz", "composed")}
     objects = tuple(text.pop("objects").replace(",", " ").split())
     return GraphOptions(objects=objects, replay=replay, **text, **flags)
 
 
-def _flag(name: str, text: str) -> bool:
+def flag(name: str, text: str) -> bool:
+    """A launch argument that is true or false; ConfigError for anything else."""
     if text.lower() not in ("true", "false"):
         raise ConfigError(f"{name} must be true or false, got {text!r}")
     return text.lower() == "true"

@@ -15,30 +15,39 @@ from storm_core.errors import ConfigError
 from storm_ros.graph import (
     CANNOT_START,
     LAUNCH_ARGUMENTS,
+    NICE_WHEN_ACTIVE,
     PACKAGE,
     GraphOptions,
     LaunchArgument,
+    flag,
     graph_processes,
     options_from_text,
 )
+from storm_ros.resources import share_file
 
 RESPAWN_DELAY = 2.0
 """Pause before a dead node is started again [s]."""
 
-PLAYER_ARGUMENTS = (
-    LaunchArgument("recording", "", "what to play: a rosbag2 folder, a BOP scene or a folder of images"),
+_PLAYER = (
     LaunchArgument("player", "replay_node", "replay_node, or ros2bag for `ros2 bag play` (rosbag2 only)"),
     LaunchArgument("rate", "1.0", "speed of playing; 1.0 = as recorded"),
 )
+PLAYER_ARGUMENTS = (
+    LaunchArgument("recording", "", "what to play: a rosbag2 folder, a BOP scene or a folder of images"), *_PLAYER)
+EXTRA_ARGUMENTS = (
+    LaunchArgument("bag", "", "play this recording instead of waiting for a camera: a rosbag2 folder, a BOP scene or a "
+                   "folder of images; empty = none"), *_PLAYER)
+RVIZ_ARGUMENT = LaunchArgument("rviz", "false", "start rviz2 with STORM's view: true or false")
 
 
 def describe(make: Callable[[dict[str, str]], list[Action]],
              extra: Sequence[LaunchArgument] = ()) -> LaunchDescription:
     """A launch description that declares all arguments and calls `make` with their text once they are known."""
-    arguments = (*LAUNCH_ARGUMENTS, *extra)
+    arguments = (*LAUNCH_ARGUMENTS, *extra, RVIZ_ARGUMENT)
 
     def resolve(context: LaunchContext) -> list[Action]:
-        return make({argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments})
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments}
+        return [*make(values), *_rviz(flag(RVIZ_ARGUMENT.name, values.pop(RVIZ_ARGUMENT.name)))]
 
     declared = [DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in arguments]
     return LaunchDescription([*declared, OpaqueFunction(function=resolve)])
@@ -55,7 +64,7 @@ def node_actions(options: GraphOptions) -> list[Action]:
             parameters=[*process.parameter_files, dict(process.parameters)], remappings=list(process.remappings),
             arguments=list(process.arguments), output="screen", emulate_tty=True,
             # Read by our executables; a `nice` prefix would also take over the process's name in the log.
-            additional_env={"STORM_NICE": str(process.nice)},
+            additional_env={"STORM_NICE": str(process.nice), NICE_WHEN_ACTIVE: str(process.nice_when_active)},
             respawn=process.respawn, respawn_delay=RESPAWN_DELAY))
     actions.append(RegisterEventHandler(OnProcessExit(on_exit=_give_up)))
     return actions
@@ -68,8 +77,16 @@ def _give_up(event: ProcessExited, context: LaunchContext) -> list[Action]:
     return [EmitEvent(event=Shutdown(reason=f"{event.process_name} cannot start; its last line above says why"))]
 
 
+def _rviz(wanted: bool) -> list[Action]:
+    if not wanted:
+        return []
+    return [Node(package="rviz2", executable="rviz2", arguments=["-d", str(share_file("config/storm.rviz"))])]
+
+
 def storm(values: dict[str, str]) -> list[Action]:
     """What launch/storm.launch.py starts."""
+    if values["bag"]:
+        return storm_bag(values | {"recording": values["bag"]})
     return node_actions(options_from_text(values))
 
 

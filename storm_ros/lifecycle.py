@@ -8,17 +8,22 @@ from typing import Any, TypeVar
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from storm_core.errors import SetupError, StormError
+from storm_ros.bond import Bond, form_bond
 from storm_ros.parameters import declare, given_parameters
 from storm_ros.threads import use_threads
 from storm_ros.worker import Worker
 
 T = TypeVar("T")
 
-AUTOSTART = "autostart"
+AUTOSTART, BOND = "autostart", "bond"
+LIFECYCLE_PARAMETERS = frozenset({AUTOSTART, BOND})
+"""Parameters of the life cycle itself, which are no part of the configuration."""
 
 
 class ManagedNode(LifecycleNode):
-    """Subclasses fill in `configure`, `begin` and `end`.
+    """Subclasses fill in `configure`, `begin`, `end` and `release`.
+
+    What takes memory exists from configuration (or the next activation) to deactivation only.
 
     Attributes:
       active: between activation and deactivation.
@@ -30,11 +35,18 @@ class ManagedNode(LifecycleNode):
         self.active = False
         self.failure: str | None = None
         self._workers: list[Worker[Any]] = []
-        autostart = given_parameters(self).get(AUTOSTART, True)
-        declare(self, AUTOSTART, autostart, "configure and activate without being asked")
+        self._ready = False
+        self._bond: Bond | None = None
+        given = given_parameters(self)
+        declare(self, AUTOSTART, given.get(AUTOSTART, True), "configure and activate without being asked")
+        declare(self, BOND, given.get(BOND, True),
+                "form a bond with nav2's lifecycle manager when active; needs bondpy, is left out without it")
 
     def configure(self) -> None:
         """Everything that takes long: load models, compile, warm up."""
+
+    def release(self) -> None:
+        """Let go of what `configure` has loaded."""
 
     def begin(self) -> None:
         """Advertise, start workers, subscribe."""
@@ -45,7 +57,7 @@ class ManagedNode(LifecycleNode):
     def start_up(self) -> None:
         """Configure and activate if the parameter `autostart` says so. Raises StormError when that fails."""
         if not self.get_parameter(AUTOSTART).value:
-            self.get_logger().info(f"waiting: ros2 lifecycle set {self.get_fully_qualified_name()} configure")
+            self._say_next("configure")
             return
         for step in (self.trigger_configure, self.trigger_activate):
             if step() is not TransitionCallbackReturn.SUCCESS:
@@ -53,29 +65,58 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._told("configure"):
-            self.get_logger().info("preparing (the first start after an installation compiles kernels: minutes)")
-            self.configure()
+            self._make_ready()
+            if not self.get_parameter(AUTOSTART).value:
+                self._say_next("activate")
             return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._told("activate"):
+            self._make_ready()
             self.active = True
             self.begin()
+            if self.get_parameter(BOND).value:
+                self._bond = form_bond(self)
             return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.quiesce()
+        self._let_go()
+        self._say_next("activate")
         return super().on_deactivate(state)
 
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._let_go()
+        self._say_next("configure")
+        return super().on_cleanup(state)
+
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.quiesce()
+        self._let_go()
         return super().on_shutdown(state)
+
+    def _make_ready(self) -> None:
+        """Load everything unless it is there: also after a deactivation, which has let it go."""
+        if not self._ready:
+            self.get_logger().info("preparing (the first start after an installation compiles kernels: minutes)")
+            self.configure()
+            self._ready = True
+
+    def _let_go(self) -> None:
+        self.quiesce()
+        self._ready = False
+        self.release()
+
+    def _say_next(self, transition: str) -> None:
+        """Nothing is published now; say what would change that, before somebody takes the node for broken."""
+        self.get_logger().info(f"not active; next: ros2 lifecycle set {self.get_fully_qualified_name()} {transition}")
 
     def quiesce(self) -> None:
         """Stop everything that runs; safe to call twice."""
         if not self.active:
             return
         self.active = False
+        if self._bond is not None:
+            self._bond.shutdown()
+            self._bond = None
         for worker in self._workers:
             if not worker.stop():
                 self.get_logger().warning("a stage is still busy; not waiting for it")
@@ -115,6 +156,7 @@ class ManagedNode(LifecycleNode):
             yield
         except StormError as error:
             self.failure = str(error)
+            self.get_logger().error(f"cannot {what}: {error}")
             raise
         except KeyboardInterrupt:
             # Told to stop while starting up: a wanted end, not a failure.

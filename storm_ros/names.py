@@ -8,6 +8,7 @@ from storm_core.errors import ConfigError
 IMAGE = "image"
 DEPTH_IMAGE = "depth_image"
 CAMERA_INFO = "camera_info"
+DEPTH_CAMERA_INFO = "depth_camera_info"
 
 OBJECT_POSE = "object_pose"
 DETECTIONS = "object_pose/detections"
@@ -15,6 +16,7 @@ STATUS = "object_pose/status"
 OVERLAY = "object_pose/overlay"
 MARKERS = "object_pose/markers"
 TF = "/tf"
+TF_STATIC = "/tf_static"
 DIAGNOSTICS = "/diagnostics"
 CLICKED_POINT = "/clicked_point"
 
@@ -25,6 +27,8 @@ TRACKS = "storm/tracks"
 JUDGEMENTS = "storm/judgements"
 REFINED = "storm/refined"
 START = "storm/start"
+ROSTER = "storm/roster"
+RELOAD = "~/reload_models"
 
 
 def token(object_name: str) -> str:
@@ -56,6 +60,10 @@ def mask_topic(object_name: str) -> str:
 
 def mask_hint_topic(object_name: str) -> str:
     return f"{token(object_name)}/mask_hint"
+
+
+def box_hint_topic(object_name: str) -> str:
+    return f"{token(object_name)}/box_hint"
 
 
 def service(object_name: str, action: str) -> str:

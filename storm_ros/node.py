@@ -1,24 +1,31 @@
 """What the nodes of the graph share beyond their life cycle: configuration, models, camera input, diagnostics."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
+from rclpy.subscription import Subscription
 
-from storm_core.config import StormConfig
+from storm_core.config import StormConfig, build, flatten
 from storm_core.errors import StormError
-from storm_ros import names
+from storm_ros import names, qos
 from storm_ros.camera_input import CameraInput
 from storm_ros.diagnostics import NodeDiagnostics
 from storm_ros.frames import LazyFrame
-from storm_ros.lifecycle import AUTOSTART, ManagedNode
+from storm_ros.lifecycle import LIFECYCLE_PARAMETERS, ManagedNode
+from storm_ros.live import refusal
 from storm_ros.parameters import declare_config, read_config
+from storm_ros.roster import digests_of, read_roster
 from storm_ros.stages import Models, Stages
 from storm_ros.threads import use_threads
 
 
 class StormNode(ManagedNode):
-    """A node built from stages. Subclasses fill in `build`, `connect` and `disconnect`.
+    """A node built from stages. Subclasses fill in `build`, `connect`, `adopt` and what undoes the first two.
 
     Attributes:
       stages: factories of everything that computes.
@@ -30,15 +37,32 @@ class StormNode(ManagedNode):
         super().__init__(name, **kwargs)
         self.stages = stages or Stages()
         self.models: Models = {}
-        self.config: StormConfig = declare_config(self, frozenset({AUTOSTART}))
+        self.config: StormConfig = declare_config(self, LIFECYCLE_PARAMETERS)
         self._input: CameraInput | None = None
         self._diagnostics: NodeDiagnostics | None = None
+        self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def build(self) -> None:
         """Make the stages and warm them up."""
 
+    def unbuild(self) -> None:
+        """Undo `build`."""
+
+    def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
+        """Take over live parameters that have changed; called in the executor, with the old `config` still in place.
+
+        Raises:
+          StormError: the change is not possible; nothing may have been changed then.
+        """
+
     def connect(self) -> None:
         """Advertise, start workers, subscribe."""
+
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        """Other objects from now on; called in a thread of its own, with the old `models` still in place.
+
+        What is followed and has the same mesh as before must go on.
+        """
 
     def disconnect(self) -> None:
         """Undo `connect`; workers, camera input and diagnostics are the base class's affair."""
@@ -52,20 +76,76 @@ class StormNode(ManagedNode):
 
     def begin(self) -> None:
         self._diagnostics = NodeDiagnostics(self, self.problems)
+        self._roster: list[Subscription] = []
+        self._roster_worker = self.start_worker("roster", self.take_over)
         self.connect()
+        self.follow_roster()
         self.get_logger().info(f"active: {', '.join(self.models)}")
 
     def end(self) -> None:
         if self._input is not None:
             self._input.destroy()
             self._input = None
+        for subscription in self._roster:
+            self.destroy_subscription(subscription)
         self.disconnect()
         self.diagnostics.destroy()
         self._diagnostics = None
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def follow_roster(self) -> None:
+        """Take over the supervisor's objects whenever they change."""
+        self._roster.append(self.create_subscription(
+            DiagnosticArray, names.ROSTER, self._roster_worker.put, qos.latched()))
+
+    def take_over(self, message: DiagnosticArray) -> None:
+        """In the roster worker."""
+        roster = read_roster(message)
+        if dict(roster.digests) == digests_of(self.models):
+            return
+        models = self.loaded(replace(self.config, models=roster.folder, objects=roster.objects))
+        self.adopt(models, self.config)
+        self.be_about(models, roster.folder)
+
+    def loaded(self, config: StormConfig) -> Models:
+        """The models of this configuration; those that are here already stay the same objects."""
+        models = self.stages.models(config)
+        names.require_distinct(models)
+        here = {name: model.sha256 for name, model in self.models.items()}
+        return {name: self.models[name] if here.get(name) == model.sha256 else model for name, model in models.items()}
+
+    def be_about(self, models: Models, folder: str) -> None:
+        """The new objects are in place: say so, also to those who ask for the parameters."""
+        self.models = models
+        self.config = replace(self.config, models=folder, objects=tuple(models))
+        self.set_parameters([Parameter("models", value=folder),
+                             Parameter("objects", Parameter.Type.STRING_ARRAY, list(models))])
+        self.get_logger().info(f"objects now: {', '.join(models)}")
+
+    def release(self) -> None:
+        self.unbuild()
         self.models = {}
-        return super().on_cleanup(state)
+        gc.collect()
+
+    def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """Accept what takes effect, and refuse with the reason what would not."""
+        try:
+            known = flatten(self.config)
+            given = {p.name: tuple(p.value or ()) if isinstance(known[p.name], tuple) else p.value
+                     for p in parameters if p.name in known}
+            changed = frozenset(path for path, value in given.items() if value != known[path])
+            config = build(known | given)
+            if self.active:
+                reason = refusal(self.get_name(), self.get_fully_qualified_name(), sorted(changed))
+                if reason:
+                    return SetParametersResult(successful=False, reason=reason)
+                if changed:
+                    if self._input is not None:
+                        self._input.reconfigure(config.input)
+                    self.reconfigure(config, changed)
+            self.config = config
+        except StormError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
 
     @property
     def diagnostics(self) -> NodeDiagnostics:

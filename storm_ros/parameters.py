@@ -1,5 +1,6 @@
 """StormConfig as ROS parameters: names, defaults, ranges and texts come from the dataclasses alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -36,14 +37,16 @@ def declare_config(node: Node, own: frozenset[str] = frozenset()) -> StormConfig
     config = build(given)
     known = describe(config)
     for path, value in flatten(config).items():
-        declare(node, path, value, known[path]["doc"], known[path]["unit"], known[path]["low"], known[path]["high"])
+        meta = known[path]
+        declare(node, path, value, meta["doc"], meta["unit"], meta["low"], meta["high"], meta["choices"])
     return config
 
 
 def declare(node: Node, name: str, value: Any, doc: str, unit: str = "", low: float | None = None,
-            high: float | None = None) -> None:
-    """Declare one parameter with a checked value, its description, unit and range."""
-    descriptor = ParameterDescriptor(description=f"{doc} [{unit}]" if unit else doc)
+            high: float | None = None, choices: Sequence[str] = ()) -> None:
+    """Declare one parameter with a checked value, its description, unit and range or choices."""
+    descriptor = ParameterDescriptor(description=f"{doc} [{unit}]" if unit else doc,
+                                     additional_constraints=f"one of {', '.join(choices)}" if choices else "")
     if low is not None and high is not None:
         if isinstance(value, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]

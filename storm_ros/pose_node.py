@@ -1,14 +1,16 @@
 """pose_node: registers what som_node found and tracks it from frame to frame."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
+from storm_core.config import StormConfig
 from storm_core.errors import StormError
 from storm_core.geometry.pose import angle_between, inverse
 from storm_core.pipeline.warmup import warm_up
@@ -21,6 +23,7 @@ from storm_ros.frames import FrameBuffer, LazyFrame
 from storm_ros.node import StormNode
 from storm_ros.records import Answer, Stage
 from storm_ros.running import run
+from storm_ros.stages import Models
 
 REFINED_AGE_NS = 1_000_000_000
 """A refined pose that comes later than this is not used."""
@@ -41,6 +44,10 @@ class PoseNode(StormNode):
         self._catching = self.stages.tracker(self.config, self.models)
         warm_up(self.models, registrar=self._registrar, tracker=self._tracker)
 
+    def unbuild(self) -> None:
+        del self._registrar, self._tracker, self._catching
+        self._follower = self._registering = self._buffer = None
+
     def connect(self) -> None:
         self._buffer = FrameBuffer()
         self._desk = RegistrationDesk()
@@ -55,16 +62,48 @@ class PoseNode(StormNode):
             self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.kept()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
             self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
-            self.create_subscription(Detection3DArray, names.REFINED, self._on_refined, qos.results()),
-            *(self.create_subscription(Image, names.mask_topic(name), partial(self._on_mask, name), qos.results())
-              for name in self.models)]
+            self.create_subscription(Detection3DArray, names.REFINED, self._on_refined, qos.results())]
+        self._masks: dict[str, Subscription] = {}
+        self._early: dict[str, RegisterJob] = {}
+        self._queued: dict[str, int] = {}
+        self._attach(self.models)
         self.watch_camera(self._on_frame)
 
     def disconnect(self) -> None:
-        for subscription in self._inputs:
+        for subscription in (*self._inputs, *self._masks.values()):
             self.destroy_subscription(subscription)
         for publisher in (self._answers, self._tracks):
             self.destroy_publisher(publisher)
+
+    def _attach(self, object_names: Iterable[str]) -> None:
+        for name in object_names:
+            self._masks[name] = self.create_subscription(Image, names.mask_topic(name), partial(self._on_mask, name),
+                                                         qos.latched())
+
+    def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
+        if any(path.startswith("registration.") for path in paths):
+            self._new_registering(self.models, config)
+        if any(path.startswith("tracking.") for path in paths):
+            self._follower.renew(self.models, config.tracking)
+            self._new_registering(self.models, config)
+
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        self._new_registering(models, config)
+        self._follower.renew(models, config.tracking)
+        self._attach(name for name in models if name not in self.models)
+        for name in [name for name in self.models if name not in models]:
+            self._register_worker.discard(name)
+            self.destroy_subscription(self._masks.pop(name))
+
+    def be_about(self, models: Models, folder: str) -> None:
+        super().be_about(models, folder)
+        for name in [name for name in self._early if name in models]:
+            self._enqueue(self._early.pop(name))
+
+    def _new_registering(self, models: Models, config: StormConfig) -> None:
+        """A registration that is under way ends with the old stages, which nobody else uses."""
+        self._registering = Registering(self.stages.registrar(config, models), self.stages.tracker(config, models),
+                                        self._buffer)
 
     def _on_frame(self, frame: LazyFrame) -> None:
         self._buffer.push(frame)
@@ -73,13 +112,12 @@ class PoseNode(StormNode):
     def _on_requests(self, message: DiagnosticArray) -> None:
         for request in records.read_requests(message):
             name = request.object_name
-            if name not in self.models:
-                continue
-            self._follower.expect(name, request.epoch)
             if request.action is Action.REGISTER:
                 self._enqueue(self._desk.request(name, request.epoch, request.stamp_ns))
             elif request.action is Action.STOP_TRACKING:
-                self._register_worker.discard(name)
+                self._follower.expect(name, request.epoch)
+                if self._queued.get(name, request.epoch) < request.epoch:
+                    self._register_worker.discard(name)
 
     def _on_answers(self, message: DiagnosticArray) -> None:
         for answer in records.read_answers(message):
@@ -90,16 +128,21 @@ class PoseNode(StormNode):
 
     def _on_localizations(self, message: Detection3DArray) -> None:
         for found in read_localizations(message):
-            if found.object_name in self.models:
-                self._enqueue(self._desk.hypotheses(found))
+            self._enqueue(self._desk.hypotheses(found))
 
     def _on_mask(self, name: str, message: Image) -> None:
         mask = conversions.to_mask(conversions.raw_image(message))
         self._enqueue(self._desk.mask(name, conversions.stamp_ns(message.header.stamp), mask))
 
     def _enqueue(self, job: RegisterJob | None) -> None:
-        if job is not None:
-            self._register_worker.put(job, job.localization.object_name)
+        if job is None:
+            return
+        name = job.localization.object_name
+        if name in self.models:
+            self._queued[name] = job.epoch
+            self._register_worker.put(job, name)
+        else:  # som_node knows a new object a little earlier
+            self._early[name] = job
 
     def _register(self, job: RegisterJob) -> None:
         """In the register worker."""

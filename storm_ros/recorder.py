@@ -21,8 +21,9 @@ from storm_ros.detections import read_detections
 class Recorder:
     """Subscribes to the outputs. Everything is keyed by image stamp; `outputs` maps it back to frames."""
 
-    def __init__(self, node: Node, object_names: Sequence[str]) -> None:
-        self._names = tuple(object_names)
+    def __init__(self, node: Node, object_names: Sequence[str], tf_prefix: str = "") -> None:
+        """tf_prefix: before the objects' names in tf."""
+        self._names, self._tf_prefix = tuple(object_names), tf_prefix
         self._lock = threading.Lock()
         self._poses: dict[int, dict[str, ObjectOutput]] = {}
         self._trusted: set[tuple[int, str]] = set()
@@ -33,7 +34,7 @@ class Recorder:
         self._diagnostics: dict[str, dict[str, str]] = {}
         node.create_subscription(Detection3DArray, names.DETECTIONS, self._on_detections, qos.requests())
         node.create_subscription(TFMessage, names.TF, self._on_tf, qos.requests())
-        node.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.latched())
+        node.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.history())
         node.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())
         node.create_subscription(DiagnosticArray, names.DIAGNOSTICS, self._on_diagnostics, qos.requests())
 
@@ -55,7 +56,8 @@ class Recorder:
 
     def _on_tf(self, message: TFMessage) -> None:
         with self._lock:
-            self._trusted.update((stamp_ns(t.header.stamp), t.child_frame_id) for t in message.transforms)
+            self._trusted.update((stamp_ns(t.header.stamp), t.child_frame_id.removeprefix(self._tf_prefix))
+                                 for t in message.transforms)
 
     def _on_judgements(self, message: DiagnosticArray) -> None:
         with self._lock:

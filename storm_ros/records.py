@@ -81,7 +81,7 @@ def request_message(request: Request) -> DiagnosticArray:
 
 
 def read_requests(message: DiagnosticArray) -> list[Request]:
-    with _naming("request"):
+    with naming("request"):
         out = []
         for entry in message.status:
             values = values_of(entry)
@@ -101,7 +101,7 @@ def answer_message(answer: Answer) -> DiagnosticArray:
 
 
 def read_answers(message: DiagnosticArray) -> list[Answer]:
-    with _naming("answer"):
+    with naming("answer"):
         out = []
         for entry in message.status:
             values = values_of(entry)
@@ -124,7 +124,7 @@ def judgements_message(judged: Sequence[Judged], stamp: int, frame_id: str) -> D
 
 
 def read_judgements(message: DiagnosticArray) -> list[Judged]:
-    with _naming("judgement"):
+    with naming("judgement"):
         out = []
         for entry in message.status:
             values = values_of(entry)
@@ -169,11 +169,11 @@ def object_status(name: str, state: ObjectState, judgement: Judgement | None, de
 
 
 @contextmanager
-def _naming(kind: str) -> Iterator[None]:
+def naming(kind: str) -> Iterator[None]:
     """Turns what a malformed message does to its reader into an InputError."""
     try:
         yield
     except InputError:
         raise
-    except (KeyError, ValueError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"malformed {kind} message ({error}); do all nodes run the same version?") from error

@@ -12,7 +12,7 @@ from std_srvs.srv import Trigger
 from storm_core.bags.recording import open_recording
 from storm_core.errors import ConfigError
 from storm_ros import names
-from storm_ros.lifecycle import AUTOSTART, ManagedNode
+from storm_ros.lifecycle import LIFECYCLE_PARAMETERS, ManagedNode
 from storm_ros.parameters import declare, given_parameters
 from storm_ros.playback import FramePublisher, Pacer, Shot, ahead, to_and_fro
 from storm_ros.running import run
@@ -38,7 +38,7 @@ class ReplayNode(ManagedNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("replay_node", **kwargs)
         given = given_parameters(self)
-        unknown = set(given) - set(_PARAMETERS) - {AUTOSTART}
+        unknown = set(given) - set(_PARAMETERS) - LIFECYCLE_PARAMETERS
         if unknown:
             raise ConfigError(f"unknown parameter {min(unknown)}; replay_node knows {', '.join(_PARAMETERS)}")
         for name, (default, doc) in _PARAMETERS.items():

@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from vision_msgs.msg import Detection3DArray
 
+from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
 from storm_core.types import Judgement, Registration, Track, Verdict
 from storm_ros import names, qos, records
@@ -17,6 +18,7 @@ from storm_ros.frames import FrameBuffer
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.running import run
+from storm_ros.stages import Models
 
 Job = tuple[EpochTrack, Judgement]
 
@@ -32,6 +34,9 @@ class ScoreNode(StormNode):
             return
         self._refiner = self.stages.score_refiner(self.config, self.models)
         warm_up(self.models, refiner=self._refiner)
+
+    def unbuild(self) -> None:
+        self._refiner = self._buffer = None
 
     def connect(self) -> None:
         self._buffer = FrameBuffer(dense=15, sparse=0)
@@ -55,6 +60,14 @@ class ScoreNode(StormNode):
         for publisher in (self._refined, *self._particles.values()):
             self.destroy_publisher(publisher)
 
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        if config.score_model.enable:
+            self._refiner = self.stages.score_refiner(config, models)
+        for name in [name for name in models if name not in self.models]:
+            self._particles[name] = self.create_publisher(PoseArray, names.particles_topic(name), qos.results())
+        for name in [name for name in self.models if name not in models]:
+            self.destroy_publisher(self._particles.pop(name))
+
     def _on_tracks(self, message: Detection3DArray) -> None:
         self._enqueue(self._join.first(stamp_ns(message.header.stamp), read_tracks(message)))
 
@@ -67,7 +80,9 @@ class ScoreNode(StormNode):
         judgements = {item.judgement.object_name: item for item in pair[1]}
         for item in pair[0]:
             judged = judgements.get(item.track.object_name)
-            if judged is None or judged.judgement.verdict is not Verdict.HEALTHY or not self._due(item):
+            if item.track.object_name not in self._particles or judged is None:
+                continue
+            if judged.judgement.verdict is not Verdict.HEALTHY or not self._due(item):
                 continue
             self._done[item.track.object_name] = (item.epoch, item.track.stamp_ns)
             self._worker.put((item, judged.judgement), item.track.object_name)
@@ -92,6 +107,8 @@ class ScoreNode(StormNode):
         self.diagnostics.event("refined")
         at = header(track.stamp_ns, lazy.frame_id)
         particles = [to_pose(pose) for pose in np.asarray(result.cam_from_objs)]
+        if track.object_name not in self._particles:
+            return
         self._particles[track.object_name].publish(PoseArray(header=at, poses=particles))
         better = Track(object_name=track.object_name, stamp_ns=track.stamp_ns, innovation=0.0,
                        cam_from_obj=result.registration.cam_from_obj, covariance=result.registration.covariance)

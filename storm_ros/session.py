@@ -89,8 +89,7 @@ def play_through_graph(frames: Iterable[Frame], object_names: Iterable[str], con
     Raises:
       SetupError: a node does not become active or cannot be kept alive; says which.
     """
-    # A domain of its own: the recording must not meet a robot, nor another session on this machine.
-    domain = int(os.environ.get("ROS_DOMAIN_ID", 10 + os.getpid() % 90))
+    domain = private_domain()
     prepare_environment()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="storm_session_")))
@@ -103,14 +102,19 @@ def play_through_graph(frames: Iterable[Frame], object_names: Iterable[str], con
             config=str(parameters), viz=options.viz, composed=options.composed))
         graph = Graph(processes, env=dict(os.environ) | {"ROS_DOMAIN_ID": str(domain)}, sink=sink)
         handle = stack.enter_context(graph.running())
-        node = stack.enter_context(_spinning_node(domain))
-        session = _Session(node, handle, tuple(object_names), options)
+        node = stack.enter_context(spinning_node(domain))
+        session = _Session(node, handle, tuple(object_names), options, config.tf_prefix)
         session.await_nodes([name for process in processes for name in process.nodes])
         return session.play(shots, progress)
 
 
+def private_domain() -> int:
+    """A domain of this process's own: a recording must not meet a robot, nor another session on this machine."""
+    return int(os.environ.get("ROS_DOMAIN_ID", 10 + os.getpid() % 90))
+
+
 @contextlib.contextmanager
-def _spinning_node(domain: int) -> Iterator[Node]:
+def spinning_node(domain: int) -> Iterator[Node]:
     """A node in a context of its own, spun by a thread; signals stay with the caller."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
@@ -137,10 +141,10 @@ class _Session:
     """One recording on its way through a running graph."""
 
     def __init__(self, node: Node, handle: RunningGraph, object_names: tuple[str, ...],
-                 options: SessionOptions) -> None:
+                 options: SessionOptions, tf_prefix: str) -> None:
         self._node, self._handle, self._names, self._options = node, handle, object_names, options
         self._publisher = FramePublisher(node)
-        self._recorder = Recorder(node, object_names)
+        self._recorder = Recorder(node, object_names, tf_prefix)
 
     def await_nodes(self, nodes: list[str]) -> None:
         """Block until every node is active and subscribed to the camera."""

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,9 +11,12 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
+from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection3DArray
+from vision_msgs.msg import Detection2D, Detection3DArray
 
+from storm_core.config import StormConfig
 from storm_core.errors import InputError, StormError
 from storm_core.pipeline.warmup import warm_up
 from storm_core.recovery.machine import Action
@@ -24,6 +27,7 @@ from storm_ros.frames import LazyFrame
 from storm_ros.node import StormNode
 from storm_ros.records import Answer, Request, Stage
 from storm_ros.running import run
+from storm_ros.stages import Models
 from storm_ros.sync import RESTART_NS
 
 HINT_AGE = 10.0
@@ -38,7 +42,16 @@ class _Hint:
 
     given: float
     mask: NDArray[np.bool_] | None = None
+    box: tuple[float, float, float, float] | None = None
     point: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Topics:
+    """What belongs to one object."""
+
+    mask: Publisher
+    hints: tuple[Subscription, ...]
 
 
 class SomNode(StormNode):
@@ -53,26 +66,60 @@ class SomNode(StormNode):
         self._newest: LazyFrame | None = None
         self._arrived = threading.Condition()
         self._wanted: dict[str, Request] = {}
+        self._early: dict[str, Request] = {}
         self._hints: dict[str, _Hint] = {}
+
+    def unbuild(self) -> None:
+        del self._localizer
 
     def connect(self) -> None:
         self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
         self._localizations = self.create_publisher(Detection3DArray, names.LOCALIZATIONS, qos.kept())
-        self._masks = {name: self.create_publisher(Image, names.mask_topic(name), qos.results())
-                       for name in self.models}
+        self._topics: dict[str, _Topics] = {}
         self._worker = self.start_worker("search", self._search, self.config.threads)
+        self._attach(self.models)
         self._inputs = [
             self.create_subscription(DiagnosticArray, names.REQUESTS, self._on_requests, qos.kept()),
-            self.create_subscription(PointStamped, names.CLICKED_POINT, self._on_point, qos.results()),
-            *(self.create_subscription(Image, names.mask_hint_topic(name), partial(self._on_mask, name), qos.results())
-              for name in self.models)]
+            self.create_subscription(PointStamped, names.CLICKED_POINT, self._on_point, qos.results())]
         self.watch_camera(self._on_frame)
 
     def disconnect(self) -> None:
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for publisher in (self._answers, self._localizations, *self._masks.values()):
+        self._detach(tuple(self._topics))
+        for publisher in (self._answers, self._localizations):
             self.destroy_publisher(publisher)
+
+    def _attach(self, object_names: Iterable[str]) -> None:
+        for name in object_names:
+            self._topics[name] = _Topics(
+                mask=self.create_publisher(Image, names.mask_topic(name), qos.latched()),
+                hints=(self.create_subscription(Image, names.mask_hint_topic(name), partial(self._on_mask, name),
+                                                qos.results()),
+                       self.create_subscription(Detection2D, names.box_hint_topic(name), partial(self._on_box, name),
+                                                qos.results())))
+
+    def _detach(self, object_names: Iterable[str]) -> None:
+        for name in object_names:
+            topics = self._topics.pop(name)
+            self.destroy_publisher(topics.mask)
+            for subscription in topics.hints:
+                self.destroy_subscription(subscription)
+
+    def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
+        # Localizers keep nothing between searches that is worth keeping, and templates come from the cache.
+        if any(path.startswith("som.") for path in paths):
+            self._localizer = self.stages.localizer(config, self.models)
+
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        self._localizer = self.stages.localizer(config, models)
+        self._attach(name for name in models if name not in self.models)
+        self._detach([name for name in self.models if name not in models])
+
+    def be_about(self, models: Models, folder: str) -> None:
+        super().be_about(models, folder)
+        for name in [name for name in self._early if name in models]:
+            self._want(self._early.pop(name))
 
     def _on_frame(self, frame: LazyFrame) -> None:
         with self._arrived:
@@ -82,14 +129,28 @@ class SomNode(StormNode):
     def _on_requests(self, message: DiagnosticArray) -> None:
         for request in records.read_requests(message):
             name = request.object_name
-            if request.action is Action.SEARCH and name in self.models:
-                self._wanted[name] = request
-                self._worker.put(request, name)
+            if request.action is Action.SEARCH:
+                if name in self.models:
+                    self._want(request)
+                else:  # the supervisor knows a new object a little earlier
+                    self._early[name] = request
             elif request.action is Action.STOP_TRACKING and name in self._wanted:
                 # Only a search of a finished epoch is taken back: the next one may have overtaken this message.
                 if self._wanted[name].epoch < request.epoch:
                     self._wanted.pop(name)
                     self._worker.discard(name)
+
+    def _want(self, request: Request) -> None:
+        self._wanted[request.object_name] = request
+        self._worker.put(request, request.object_name)
+
+    def _on_box(self, name: str, message: Detection2D) -> None:
+        box = message.bbox
+        if box.size_x <= 0 or box.size_y <= 0:
+            self.report(InputError(f"box hint for {name} is {box.size_x:g} x {box.size_y:g} px; give its size"))
+            return
+        at, half_x, half_y = box.center.position, 0.5 * box.size_x, 0.5 * box.size_y
+        self._hints[name] = _Hint(time.monotonic(), box=(at.x - half_x, at.y - half_y, at.x + half_x, at.y + half_y))
 
     def _on_mask(self, name: str, message: Image) -> None:
         try:
@@ -119,7 +180,7 @@ class SomNode(StormNode):
         if given.mask is not None and given.mask.shape != frame.depth.shape:
             raise InputError(f"mask hint for {request.object_name} is {given.mask.shape[1]}x{given.mask.shape[0]}, "
                              f"the image {frame.camera.width}x{frame.camera.height}")
-        return Hint(mask=given.mask, point=given.point, cam_from_obj=request.cam_from_obj)
+        return Hint(mask=given.mask, box=given.box, point=given.point, cam_from_obj=request.cam_from_obj)
 
     def _await_frame(self, request: Request) -> LazyFrame | None:
         """The newest frame, once it is not older than the request; None when the request is no longer wanted."""
@@ -157,7 +218,9 @@ class SomNode(StormNode):
             return
         self.diagnostics.event("found")
         at = conversions.header(frame.stamp_ns, frame.frame_id)
-        self._masks[name].publish(conversions.mask_image(found.mask, at))
+        if name not in self._topics:
+            return
+        self._topics[name].mask.publish(conversions.mask_image(found.mask, at))
         hypotheses = Hypotheses(object_name=name, epoch=request.epoch, stamp_ns=frame.stamp_ns,
                                 cam_from_objs=found.cam_from_objs, probability=found.probability)
         self._localizations.publish(localization_message(hypotheses, frame.frame_id))

@@ -16,6 +16,7 @@ class Stages:
     """One factory per stage; the defaults are the composition root's."""
 
     models: Callable[[StormConfig], Models] = build.build_models
+    listed: Callable[[StormConfig], tuple[str, ...]] = build.listed_objects
     localizer: Callable[[StormConfig, Models], Localizer] = build.build_localizer
     registrar: Callable[[StormConfig, Models], Registrar] = build.build_registrar
     tracker: Callable[[StormConfig, Models], Tracker] = build.build_tracker

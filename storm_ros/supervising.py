@@ -1,7 +1,7 @@
 """The supervisor's mind: one recovery machine per object, fed with the other nodes' answers. Knows nothing of ROS."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,8 @@ from storm_ros.records import Answer, Request, Stage
 from storm_ros.sync import RESTART_NS
 
 logger = logging.getLogger(__name__)
+
+_ASIDE = {Action.SEARCH_ASIDE: Action.SEARCH, Action.REGISTER_ASIDE: Action.REGISTER}
 
 
 @dataclass(eq=False)
@@ -90,12 +92,28 @@ class Supervisor:
             self._event(name, FrameArrived(stamp_ns=stamp_ns))
             self._miss_judgements(name, item, stamp_ns)
 
-    def restart(self, stamp_ns: int) -> None:
-        """Forget all; epochs move on."""
+    def reconfigure(self, config: StormConfig) -> None:
+        """Other settings from now on."""
+        self._config = config
+
+    def add(self, object_name: str, epoch: int) -> None:
+        """Look after one more object; epoch: larger than any it may have had before."""
+        self.items[object_name] = Item(ObjectState(epoch=epoch, since_ns=self.newest_ns))
+
+    def remove(self, object_name: str) -> None:
+        """Look after an object no longer."""
+        item = self.items.pop(object_name)
+        self.outbox.requests.append(Request(object_name=object_name, action=Action.STOP_TRACKING,
+                                            epoch=item.state.next_epoch, stamp_ns=self.newest_ns))
+
+    def restart(self, stamp_ns: int, object_names: Collection[str] | None = None) -> None:
+        """Forget all, or all about these objects; epochs move on."""
         self.newest_ns = stamp_ns
         for name, item in self.items.items():
+            if object_names is not None and name not in object_names:
+                continue
             stopped = item.state.state is State.DISABLED
-            old, epoch = item.state, item.state.epoch + 1
+            old, epoch = item.state, item.state.next_epoch
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
                                      reason=old.reason if stopped else Reason.STARTED)
             item.judgement, item.judged_ns, item.missing, item.last_pose = None, 0, (), None
@@ -130,7 +148,7 @@ class Supervisor:
         """A stage could not do, or has done, what it was asked for."""
         item = self._item(answer.object_name)
         name, stamp, epoch = answer.object_name, answer.stamp_ns, answer.epoch
-        if epoch == item.state.epoch and answer.detail:
+        if epoch in (item.state.epoch, item.state.aside) and answer.detail:
             item.detail = answer.detail
         match answer.stage:
             case Stage.SEARCH:
@@ -146,9 +164,13 @@ class Supervisor:
         outputs = []
         for judged in judgements:
             name, judgement = judged.judgement.object_name, judged.judgement
+            if name not in self.items:
+                continue
             item, found = self._item(name), tracked.get(name)
             if found is None or found.epoch != judged.epoch or judged.epoch != item.state.epoch:
                 continue
+            # The judgement may overtake the camera_info of its frame: a reset after it must not look older than it.
+            self.newest_ns = max(self.newest_ns, judgement.stamp_ns)
             item.judgement, item.judged_ns, item.missing = judgement, judgement.stamp_ns, found.track.missing
             self._event(name, Judged(stamp_ns=judgement.stamp_ns, epoch=judged.epoch, verdict=judgement.verdict,
                                      reason=judgement.reason))
@@ -173,10 +195,13 @@ class Supervisor:
         item.state, actions = step(old, event, self._config.recovery)
         self._note(name, old, event.stamp_ns)
         for action in actions:
+            # Beside a track or not, the others do the same: the epoch tells their answers apart.
+            asked = _ASIDE.get(action, action)
             # A registration works on the frame of the localization, a search on none older than this event.
-            pose = item.last_pose if action is Action.SEARCH else None
-            self.outbox.requests.append(Request(object_name=name, action=action, epoch=item.state.epoch,
-                                                stamp_ns=event.stamp_ns, cam_from_obj=pose))
+            pose = item.last_pose if asked is Action.SEARCH else None
+            epoch = item.state.aside if action in _ASIDE else item.state.epoch
+            self.outbox.requests.append(Request(object_name=name, action=asked, epoch=epoch, stamp_ns=event.stamp_ns,
+                                                cam_from_obj=pose))
 
     def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
         item = self.items[name]

@@ -3,18 +3,22 @@
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, Transform, TransformStamped
 from rclpy.clock import Clock, ClockType
+from rclpy.publisher import Publisher
+from rclpy.service import Service
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
-from storm_core.errors import ConfigError
+from storm_core.config import StormConfig
+from storm_core.errors import ConfigError, StormError
 from storm_core.types import ObjectOutput, Reason
 from storm_ros import names, qos, records
 from storm_ros.conversions import header, stamp_ns, to_pose, vector, with_covariance
@@ -22,7 +26,9 @@ from storm_ros.detections import EpochTrack, detections_message, read_localizati
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.records import Stage
+from storm_ros.roster import change, digests_of, roster_message, roster_of
 from storm_ros.running import run
+from storm_ros.stages import Models
 from storm_ros.supervising import Supervisor
 
 STATUS_PERIOD = 0.5
@@ -30,6 +36,14 @@ STATUS_PERIOD = 0.5
 
 COASTING_SCORE = 0.5
 """A coasting pose never scores higher: nothing in the image confirms it."""
+
+@dataclass(frozen=True, eq=False)
+class _Offered:
+    """What one object is published and commanded by."""
+
+    pose: Publisher
+    services: tuple[Service, ...]
+
 
 Joined = tuple[list[EpochTrack], list[records.Judged]]
 
@@ -41,49 +55,104 @@ class SupervisorNode(StormNode):
         super().__init__("supervisor_node", stages, **kwargs)
 
     def build(self) -> None:
-        self._primary = self.config.primary or next(iter(self.models))
-        if self._primary not in self.models:
-            raise ConfigError(f"primary = {self._primary!r} is none of the objects: {', '.join(self.models)}")
+        self._primary = _primary(self.config, self.models)
 
     def connect(self) -> None:
-        # Milliseconds since 1970: a supervisor that was restarted must not reuse its predecessor's epochs.
-        self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=time.time_ns() // 1_000_000)
+        self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=_fresh_epoch())
+        self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
-        self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.latched())
+        self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
         self._detections = self.create_publisher(Detection3DArray, names.DETECTIONS, qos.results())
         self._tf = self.create_publisher(TFMessage, names.TF, qos.results())
-        self._poses = {name: self.create_publisher(PoseWithCovarianceStamped, names.pose_topic(name), qos.results())
-                       for name in self.models}
+        self._roster_out = self.create_publisher(DiagnosticArray, names.ROSTER, qos.latched())
+        self._objects: dict[str, _Offered] = {}
+        self._attach(self.models)
+        self._roster_out.publish(roster_message(roster_of(self.config.models, self.models)))
         self._inputs = [
             self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
             self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
             self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests()),
             self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())]
-        self._offered = [
-            service for name in self.models for service in (
-                self.create_service(Trigger, names.service(name, "reregister"),
-                                    partial(self._on_trigger, name, Reason.USER_REREGISTER)),
-                self.create_service(Trigger, names.service(name, "reset"),
-                                    partial(self._on_trigger, name, Reason.USER_RESET)),
-                self.create_service(SetBool, names.service(name, "enable"), partial(self._on_enable, name)))]
+        self._reload = self.create_service(Trigger, names.RELOAD, self._on_reload)
         # Not ROS time: the status must go on when /clock stands still.
         self._timer = self.create_timer(STATUS_PERIOD / 2, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._lock = threading.Lock()
         self._status_at = 0.0
         self._publish_status()
 
     def disconnect(self) -> None:
         self.destroy_timer(self._timer)
-        for service in self._offered:
-            self.destroy_service(service)
+        self.destroy_service(self._reload)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, *self._poses.values()):
+        self._detach(tuple(self._objects))
+        for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, self._roster_out):
             self.destroy_publisher(publisher)
+
+    def _attach(self, object_names: Iterable[str]) -> None:
+        for name in object_names:
+            self._objects[name] = _Offered(
+                pose=self.create_publisher(PoseWithCovarianceStamped, names.pose_topic(name), qos.results()),
+                services=(
+                    self.create_service(Trigger, names.service(name, "reregister"),
+                                        partial(self._on_trigger, name, Reason.USER_REREGISTER)),
+                    self.create_service(Trigger, names.service(name, "reset"),
+                                        partial(self._on_trigger, name, Reason.USER_RESET)),
+                    self.create_service(SetBool, names.service(name, "enable"), partial(self._on_enable, name))))
+
+    def _detach(self, object_names: Iterable[str]) -> None:
+        for name in object_names:
+            offered = self._objects.pop(name)
+            self.destroy_publisher(offered.pose)
+            for service in offered.services:
+                self.destroy_service(service)
+
+    def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
+        if paths & {"objects", "models"}:
+            self.stages.listed(config)
+            self._roster_worker.put(config)
+        if "primary" in paths:
+            self._primary = _primary(config, self.models)
+        self._supervisor.reconfigure(config)
+
+    def follow_roster(self) -> None:
+        """The others follow this node."""
+
+    def take_over(self, config: StormConfig) -> None:
+        """In the roster worker: read the meshes, change what changed, tell the others."""
+        models = self.loaded(config)
+        changed = change(digests_of(self.models), digests_of(models))
+        if not changed:
+            return
+        with self._lock:
+            for name in changed.removed:
+                self._supervisor.remove(name)
+            for name in changed.added:
+                self._supervisor.add(name, _fresh_epoch())
+            self._supervisor.restart(self._supervisor.newest_ns, changed.replaced)
+            self._detach(changed.removed)
+            self._attach(changed.added)
+            self.models = models
+            self._roster_out.publish(roster_message(roster_of(config.models, models)))
+            self._primary = config.primary if config.primary in models else next(iter(models))
+            self._carry_out()
+            self._publish_status()
+        self.get_logger().info(f"objects now: {', '.join(models)}")
+
+    def _on_reload(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Meshes take longer to read than a service may: the answer says what will be there."""
+        try:
+            wanted = self.stages.listed(self.config)
+        except StormError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._roster_worker.put(self.config)
+        response.success = True
+        response.message = f"reading {', '.join(wanted)}; {self.resolve_topic_name(names.STATUS)} lists what is there"
+        return response
 
     def problems(self) -> list[str]:
         silent = time.monotonic() - self._last_frame
@@ -138,18 +207,20 @@ class SupervisorNode(StormNode):
 
     def _publish(self, stamp: int, frame_id: str, outputs: Sequence[ObjectOutput]) -> None:
         at = header(stamp, frame_id)
+        outputs = [output for output in outputs if output.object_name in self._objects]
         transforms = []
         for output in outputs:
             if output.cam_from_obj is None or output.covariance is None:
                 continue
             name = output.object_name
-            self._poses[name].publish(PoseWithCovarianceStamped(
+            self._objects[name].pose.publish(PoseWithCovarianceStamped(
                 header=at, pose=with_covariance(output.cam_from_obj, output.covariance)))
             if not output.trusted:
                 continue
             pose = to_pose(output.cam_from_obj)
-            transforms.append(TransformStamped(header=at, child_frame_id=name, transform=Transform(
-                translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
+            transforms.append(TransformStamped(
+                header=at, child_frame_id=self.config.tf_prefix + name,
+                transform=Transform(translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
             if name == self._primary:
                 self._pose.publish(PoseStamped(header=at, pose=pose))
         message = detections_message(outputs, self.models, frame_id, stamp)
@@ -197,13 +268,29 @@ class SupervisorNode(StormNode):
 
     def _command(self, name: str, reason: Reason) -> tuple[bool, str]:
         with self._lock:
+            if name not in self._supervisor.items:
+                return False, f"{name} has been removed"
             before = self._supervisor.items[name].state
             self._supervisor.command(name, reason)
             after = self._supervisor.items[name].state
             self._carry_out()
             self._publish_status()
-        done = after is not before or reason is Reason.USER_ENABLED
+        if after is not before and after.aside >= 0:
+            return True, f"{name} is {after.state.value} and is being registered anew beside that"
+        done = after is not before or after.aside >= 0 or reason is Reason.USER_ENABLED
         return done, f"{name} is {after.state.value}" + ("" if done else "; enable it first")
+
+
+def _primary(config: StormConfig, models: Models) -> str:
+    name = config.primary or next(iter(models))
+    if name not in models:
+        raise ConfigError(f"primary = {name!r} is none of the objects: {', '.join(models)}")
+    return name
+
+
+def _fresh_epoch() -> int:
+    """Milliseconds since 1970: nobody who starts anew, supervisor or object, may reuse an earlier epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def main(args: Sequence[str] | None = None) -> int:

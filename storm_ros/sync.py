@@ -30,7 +30,7 @@ class FrameSync:
     """
 
     def __init__(self, slop_ns: int) -> None:
-        self._slop_ns = slop_ns
+        self.slop_ns = slop_ns
         self._images: OrderedDict[int, Any] = OrderedDict()
         self._depths: OrderedDict[int, Any] = OrderedDict()
         self._info: Any = None
@@ -71,7 +71,7 @@ class FrameSync:
             if self._last_ns is not None and stamp_ns <= self._last_ns:
                 return None
             nearest = min(self._depths, key=lambda other: abs(other - stamp_ns), default=None)
-            if nearest is None or abs(nearest - stamp_ns) > self._slop_ns:
+            if nearest is None or abs(nearest - stamp_ns) > self.slop_ns:
                 continue
             frame = Synced(stamp_ns, self._images[stamp_ns], self._depths[nearest], self._info)
             for waiting, used in ((self._images, stamp_ns), (self._depths, nearest)):
@@ -103,5 +103,5 @@ class FrameSync:
         if not lines and (self._paired_at is None or now - self._paired_at > timeout):
             apart_ms = abs(self._newest_ns[IMAGE] - self._newest_ns[DEPTH_IMAGE]) * 1e-6
             lines.append(f"{IMAGE} and {DEPTH_IMAGE} arrive, but their stamps differ by {apart_ms:.0f} ms, more than "
-                         f"input.slop ({self._slop_ns * 1e-6:.0f} ms)")
+                         f"input.slop ({self.slop_ns * 1e-6:.0f} ms)")
         return lines

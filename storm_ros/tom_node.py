@@ -1,11 +1,13 @@
 """tom_node: judges every tracked pose against its frame (TOM)."""
 
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray
 from vision_msgs.msg import Detection3DArray
 
+from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
 from storm_ros import names, qos, records
 from storm_ros.conversions import stamp_ns
@@ -14,6 +16,7 @@ from storm_ros.frames import LazyFrame
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.running import run
+from storm_ros.stages import Models
 
 Job = tuple[LazyFrame, list[EpochTrack]]
 
@@ -28,6 +31,25 @@ class TomNode(StormNode):
         self._monitor = self.stages.monitor(self.config, self.models)
         warm_up(self.models, monitor=self._monitor)
         self._epochs: dict[str, int] = {}
+        self._renewals: deque[Callable[[], None]] = deque()
+        self._judged = frozenset(self.models)
+
+    def unbuild(self) -> None:
+        del self._monitor
+
+    def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
+        self._renew(self.models, config)
+
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        self._renew(models, config)
+
+    def _renew(self, models: Models, config: StormConfig) -> None:
+        """The monitor belongs to its worker: changes wait for the next frame."""
+        def renew() -> None:
+            self._monitor.renew(models, config.monitor)
+            self._judged = frozenset(models)
+
+        self._renewals.append(renew)
 
     def connect(self) -> None:
         self._join: StampJoin[LazyFrame, list[EpochTrack]] = StampJoin(kept=15)
@@ -54,9 +76,13 @@ class TomNode(StormNode):
     def _judge(self, job: Job) -> None:
         """In the worker."""
         lazy, tracks = job
+        while self._renewals:
+            self._renewals.popleft()()
         judged = []
         for item in tracks:
             name = item.track.object_name
+            if name not in self._judged:
+                continue
             if self._epochs.get(name) != item.epoch:
                 self._monitor.reset(name)
                 self._epochs[name] = item.epoch

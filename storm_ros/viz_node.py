@@ -13,6 +13,7 @@ from std_msgs.msg import ColorRGBA
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
+from storm_core.config import StormConfig
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.simplify import simplify
 from storm_core.recovery.machine import State
@@ -24,6 +25,7 @@ from storm_ros.detections import read_detections
 from storm_ros.frames import FrameBuffer, LazyFrame
 from storm_ros.node import StormNode
 from storm_ros.running import run
+from storm_ros.stages import Models
 
 WAIT_NS = 150_000_000
 """The overlay shows the newest frame that had so much time to get its poses."""
@@ -47,6 +49,15 @@ class VizNode(StormNode):
     def build(self) -> None:
         self._painter = OverlayPainter(self.models)
         self._meshes = {name: _mesh_marker(model) for name, model in self.models.items()}
+
+    def unbuild(self) -> None:
+        del self._painter, self._meshes
+        self._buffer = None
+
+    def adopt(self, models: Models, config: StormConfig) -> None:
+        self._painter = OverlayPainter(models)
+        self._meshes = {name: _mesh_marker(model) for name, model in models.items()}
+        self._states = {name: state for name, state in self._states.items() if name in models}
 
     def connect(self) -> None:
         self._buffer = FrameBuffer(dense=8, sparse=0)
@@ -81,7 +92,8 @@ class VizNode(StormNode):
             self._draw(late, ())
 
     def _on_detections(self, message: Detection3DArray) -> None:
-        outputs = [self._with_state(output) for output in read_detections(message) if output.object_name in self.models]
+        outputs = [self._with_state(output) for output in read_detections(message)
+                   if output.object_name in self._meshes]
         stamp = stamp_ns(message.header.stamp)
         if self._markers.get_subscription_count() > 0 and abs(stamp - self._marked_ns) > MARKER_PERIOD_NS:
             self._marked_ns = stamp

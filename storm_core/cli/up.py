@@ -12,7 +12,7 @@ from storm_core.errors import ConfigError, SetupError
 if TYPE_CHECKING:
     from storm_ros.up import Graph
 
-_INPUTS = ("image", "depth_image", "camera_info")
+_INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

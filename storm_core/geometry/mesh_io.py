@@ -67,6 +67,18 @@ def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = 
     return out
 
 
+def listed_objects(folder: Path | str, objects: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names that `load_models` would load, without reading a mesh.
+
+    Raises:
+      MeshError: there is no such folder, or no such object in it.
+    """
+    found = _catalogue(Path(folder).expanduser())
+    for selector in objects:
+        _select(found, selector, folder)
+    return tuple(objects) or tuple(name for name, (_, _, listed) in found.items() if listed)
+
+
 def load_model(path: Path | str, *, name: str | None = None, unit: str = "auto", max_faces: int = 4000,
                info: Mapping[str, Any] | None = None) -> ObjectModel:
     """One checked mesh in metres.

@@ -65,6 +65,14 @@ class EvidenceMonitor:
         if object_name in self._twins:
             self._twins[object_name].reset()
 
+    def renew(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
+        """Other models or settings from now on; the history of objects that are still the same goes on."""
+        same = {name for name, model in models.items()
+                if name in self._models and self._models[name].sha256 == model.sha256}
+        self._twins = {name: self._twins[name] if name in same else TwinWatch(model) for name, model in models.items()}
+        self._odds = {name: odds for name, odds in self._odds.items() if name in same}
+        self._models, self._config = models, config
+
     def judge(self, frame: Frame, track: Track) -> Judgement:
         model = self._models[track.object_name]
         center = track.cam_from_obj[:3, :3] @ model.center + track.cam_from_obj[:3, 3]

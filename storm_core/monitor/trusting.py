@@ -1,5 +1,7 @@
 """No monitor: what the tracker says is taken as right. For measuring what TOM is worth."""
 
+from storm_core.config import MonitorConfig
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import Evidence, Frame, Judgement, Reason, Track, Verdict
 
 
@@ -8,6 +10,9 @@ class TrustingMonitor:
 
     def reset(self, object_name: str) -> None:
         """Nothing is remembered."""
+
+    def renew(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
+        """Nothing depends on models or settings."""
 
     def judge(self, frame: Frame, track: Track) -> Judgement:
         """HEALTHY with probability 1: to publish without a check is to claim certainty."""

@@ -16,6 +16,13 @@ def build_models(config: StormConfig) -> dict[str, ObjectModel]:
     return load_models(config.models, config.objects, unit=config.mesh_unit, max_faces=config.onboarding.max_faces)
 
 
+def listed_objects(config: StormConfig) -> tuple[str, ...]:
+    """The names that `build_models` would load; MeshError when the folder lacks one. Reads no mesh."""
+    from storm_core.geometry.mesh_io import listed_objects
+
+    return listed_objects(config.models, config.objects)
+
+
 def build_localizer(config: StormConfig, models: dict[str, ObjectModel]) -> Localizer:
     """The localizer of som.backend; torch is loaded only for the learned one and for SAM 2."""
     match config.som.backend:

@@ -124,7 +124,9 @@ class Pipeline:
         item = self._objects[name]
         if action is Action.STOP_TRACKING:
             self._tracker.stop(name)
-        elif action is Action.SEARCH:
+        elif action in (Action.SEARCH, Action.SEARCH_ASIDE):
+            aside = action is Action.SEARCH_ASIDE
+            epoch = item.state.aside if aside else item.state.epoch
             with self._timed("localize"):
                 found = self._localizer.localize(frame, name, Hint(cam_from_obj=item.last_pose))
             ok = isinstance(found, Localization)
@@ -133,17 +135,18 @@ class Pipeline:
                 name,
                 SearchDone(
                     stamp_ns=frame.stamp_ns,
-                    epoch=item.state.epoch,
+                    epoch=epoch,
                     found=ok,
                     reason=Reason.FOUND if ok else found.reason,
                 ),
             )
             # A successful search asks for registration in the same frame; a failed one for a search in the next.
-            if Action.REGISTER in item.pending:
-                item.pending.remove(Action.REGISTER)
-                self._register(name, frame)
+            wanted = Action.REGISTER_ASIDE if aside else Action.REGISTER
+            if wanted in item.pending:
+                item.pending.remove(wanted)
+                self._register(name, frame, epoch)
 
-    def _register(self, name: str, frame: Frame) -> None:
+    def _register(self, name: str, frame: Frame, epoch: int) -> None:
         item = self._objects[name]
         assert item.localization is not None
         with self._timed("register"):
@@ -159,7 +162,7 @@ class Pipeline:
             name,
             RegisterDone(
                 stamp_ns=frame.stamp_ns,
-                epoch=item.state.epoch,
+                epoch=epoch,
                 registered=ok,
                 reason=Reason.REGISTERED if ok else result.reason,
             ),

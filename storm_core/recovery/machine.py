@@ -3,6 +3,10 @@
 SEARCHING -> REGISTERING -> VERIFYING -> TRACKING <-> SUSPECT -> LOST -> SEARCHING, plus ABSENT (searched, not in view)
 and DISABLED. A result whose request was made before the last reset carries an old epoch and is dropped. Without
 re-registration LOST is final; only a user's command searches again.
+
+Beside a track that goes on, an object may be searched and registered anew, under an epoch of its own (`aside`). When
+that succeeds the new registration takes the track's place, so that the output has no gap; when the track is lost
+before, the search goes on as the ordinary one.
 """
 
 from dataclasses import dataclass, replace
@@ -34,6 +38,8 @@ class ObjectState:
       good: healthy frames in a row while VERIFYING or SUSPECT. misses: failed searches in a row.
       resume_ns: while ABSENT, the stamp at which the next search is due.
       occluded: the newest verdict in SUSPECT was OCCLUDED (coasts longer).
+      aside: epoch of the search or registration beside the track, -1 when there is none; aside_found: it is the latter.
+      aside_since_ns: stamp at which it began. issued: highest epoch that was ever given out.
     """
 
     state: State = State.SEARCHING
@@ -46,6 +52,15 @@ class ObjectState:
     misses: int = 0
     resume_ns: int = 0
     occluded: bool = False
+    aside: int = -1
+    aside_found: bool = False
+    aside_since_ns: int = 0
+    issued: int = 0
+
+    @property
+    def next_epoch(self) -> int:
+        """One that nothing was ever asked under."""
+        return max(self.epoch, self.issued) + 1
 
     @property
     def trusted(self) -> bool:
@@ -114,11 +129,13 @@ Event = FrameArrived | SearchDone | RegisterDone | Judged | TrackLost | Command
 
 
 class Action(str, Enum):
-    """What the caller must do; every action belongs to the returned state's epoch."""
+    """What the caller must do; it belongs to the returned state's epoch, or to `aside` when its name says so."""
 
     SEARCH = "search"
     REGISTER = "register"
     STOP_TRACKING = "stop_tracking"
+    SEARCH_ASIDE = "search_aside"
+    REGISTER_ASIDE = "register_aside"
 
 
 LOST_AGAIN = (Reason.DEPTH_DISAGREES, Reason.OCCLUDED, Reason.OUT_OF_VIEW)
@@ -151,7 +168,30 @@ def _missed(s: ObjectState, reason: Reason, stamp_ns: int, config: RecoveryConfi
 
 
 def _lose(s: ObjectState, reason: Reason, stamp_ns: int) -> ObjectState:
-    return _enter(s, State.LOST, reason, stamp_ns, epoch=s.epoch + 1, misses=0)
+    # A search that is under way beside the track is the next one already.
+    epoch = s.next_epoch if s.aside < 0 else s.aside
+    return _enter(s, State.LOST, reason, stamp_ns, epoch=epoch, issued=max(epoch, s.issued), misses=0)
+
+
+def _look_aside(s: ObjectState, stamp_ns: int) -> Step:
+    """Search anew while the track goes on, unless that is under way already."""
+    if s.aside >= 0:
+        return s, ()
+    epoch = s.next_epoch
+    return replace(s, aside=epoch, issued=epoch, aside_found=False, aside_since_ns=stamp_ns), (Action.SEARCH_ASIDE,)
+
+
+def _answered_aside(s: ObjectState, event: "SearchDone | RegisterDone", now: int) -> Step:
+    if isinstance(event, SearchDone) and (event.found or s.aside_found):
+        # The answer may come twice.
+        again = () if s.aside_found else (Action.REGISTER_ASIDE,)
+        return replace(s, aside_found=True, aside_since_ns=now), again
+    if isinstance(event, RegisterDone) and event.registered:
+        s = replace(s, epoch=event.epoch, aside=-1)
+        if s.state is State.LOST:
+            return _enter(s, State.VERIFYING, event.reason, now), ()
+        return replace(s, since_ns=now, good=0), ()
+    return replace(s, aside=-1), ()
 
 
 def step(s: ObjectState, event: Event, config: RecoveryConfig) -> Step:
@@ -159,10 +199,13 @@ def step(s: ObjectState, event: Event, config: RecoveryConfig) -> Step:
     stamp = event.stamp_ns
     if isinstance(event, Command):
         return _command(s, event)
-    if s.state is State.DISABLED or (not isinstance(event, FrameArrived) and event.epoch != s.epoch):
+    if s.state is State.DISABLED or (not isinstance(event, FrameArrived) and event.epoch not in (s.epoch, s.aside)):
         return s, ()
     now = max(stamp, s.stamp_ns)
     s = replace(s, stamp_ns=now)
+    if not isinstance(event, FrameArrived) and event.epoch == s.aside:
+        # Tracks of a registration that has not been heard of yet wait for it.
+        return _answered_aside(s, event, now) if isinstance(event, SearchDone | RegisterDone) else (s, ())
     match event:
         case FrameArrived():
             return _frame(s, now, config)
@@ -189,13 +232,19 @@ def _frame(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
     match s.state:
         case State.SEARCHING if s.busy_since_ns < 0:
             return replace(s, busy_since_ns=now, since_ns=now), (Action.SEARCH,)
+        case State.LOST if s.aside >= 0:
+            state = State.REGISTERING if s.aside_found else State.SEARCHING
+            return replace(_enter(s, state, s.reason, now), busy_since_ns=now, aside=-1), ()
         case State.LOST if config.reregister:
             return _search(s, s.reason, now)
         case State.ABSENT if now >= s.resume_ns:
             return _search(s, Reason.BACKOFF_OVER, now)
         case State.SEARCHING | State.REGISTERING if (now - s.busy_since_ns) * 1e-9 > config.stage_timeout:
             # The epoch moves on so that an answer that comes after all cannot be mistaken for the new request's.
-            return _search(replace(s, epoch=s.epoch + 1), Reason.STAGE_TIMEOUT, now)
+            return _search(replace(s, epoch=s.next_epoch), Reason.STAGE_TIMEOUT, now)
+        case State.TRACKING | State.SUSPECT if s.aside >= 0 and (now - s.aside_since_ns) * 1e-9 > config.stage_timeout:
+            s = replace(s, aside=-1)
+    match s.state:
         case State.VERIFYING if age > config.verify_timeout:
             return _lose(s, Reason.UNCERTAIN, now), (Action.STOP_TRACKING,)
         case State.SUSPECT if age > (config.occluded_timeout if s.occluded else config.suspect_timeout):
@@ -215,8 +264,9 @@ def _judged(s: ObjectState, event: Judged, now: int, config: RecoveryConfig) -> 
                 return _enter(s, State.TRACKING, Reason.VERIFIED, now, misses=0), ()
             return replace(s, good=s.good + 1), ()
         case State.TRACKING if not good:
-            s = _enter(s, State.SUSPECT, event.reason, now)
-            return replace(s, occluded=event.verdict is Verdict.OCCLUDED), ()
+            occluded = event.verdict is Verdict.OCCLUDED
+            s = replace(_enter(s, State.SUSPECT, event.reason, now), occluded=occluded)
+            return _look_aside(s, now) if config.search_suspect and config.reregister and not occluded else (s, ())
         case State.SUSPECT:
             if not good:
                 return replace(s, good=0, occluded=event.verdict is Verdict.OCCLUDED), ()
@@ -228,8 +278,10 @@ def _judged(s: ObjectState, event: Judged, now: int, config: RecoveryConfig) -> 
 
 def _command(s: ObjectState, event: Command) -> Step:
     """User commands start a new epoch, so that nothing already under way can re-seed the object."""
-    fresh = replace(s, epoch=s.epoch + 1, misses=0)
+    fresh = replace(s, epoch=s.next_epoch, aside=-1, misses=0)
     match event.reason:
+        case Reason.USER_REREGISTER if s.state in (State.TRACKING, State.SUSPECT):
+            return _look_aside(s, event.stamp_ns)
         case Reason.USER_DISABLED:
             return _enter(fresh, State.DISABLED, event.reason, event.stamp_ns), (Action.STOP_TRACKING,)
         case Reason.USER_ENABLED if s.state is not State.DISABLED:

@@ -104,6 +104,46 @@ def _still(seed: int) -> Scenario:
                     targets=targets, annotated=_of_catalog(bodies, targets), motions={})
 
 
+ARC_TARGETS = ("cereal_box", "bottle", "tea_tin", "mug", "bumpy_blob", "bracket")
+"""Objects on the table of `arc`, the first of which is the one that things happen to."""
+
+ARC_LAYERS = ("shown", "hidden", "gone", "moved")
+"""What happens to it: nothing, a clipboard before it, taken away, put elsewhere on the table."""
+
+
+def arc(seed: int, *, camera: PinholeCamera = CAMERA, duration: float = 1.6, objects: int = 1,
+        layer: str = "shown") -> Scenario:
+    """A smooth arc over the demo's table, which may be played to and fro for ever; every layer has the same camera.
+
+    Args:
+      objects: how many of ARC_TARGETS are to be tracked. layer: one of ARC_LAYERS.
+    """
+    rng = np.random.default_rng([seed, 3])
+    aim = (0.0, 0.02, 0.055)
+    keys = (Key(0.0, (0.10, -0.52, 0.40), aim), Key(0.5 * duration, (0.0, -0.56, 0.43), aim, 0.02),
+            Key(duration, (-0.12, -0.51, 0.42), aim, 0.04))
+    path = CameraPath(keys, rng)
+    bodies = [*_clutter(seed, rng), *hand_with_sheet(rng)]
+    index = _of_catalog(bodies, ARC_TARGETS)
+    parked = np.eye(4)
+    parked[2, 3] = -5.0
+    before = np.eye(4)
+    before[2, 3] = 0.36
+    motions: dict[int, Motion] = {i: lambda t: parked for i, body in enumerate(bodies) if body.moving}
+    target = index[ARC_TARGETS[0]]
+    if layer == "hidden":
+        motions = dict.fromkeys(motions, lambda t: path.steady(t) @ before)
+    elif layer == "gone":
+        motions[target] = lambda t: parked
+    elif layer == "moved":
+        elsewhere = stand(bodies[target].model, -0.02, -0.15, 1.3)
+        motions[target] = lambda t: elsewhere
+    elif layer != "shown":
+        raise ConfigError(f"unknown layer {layer!r}; known: {', '.join(ARC_LAYERS)}")
+    return Scenario(name=f"arc-{layer}", duration=duration, rate=30.0, camera=camera, scene=_room(tuple(bodies), rng),
+                    path=path, targets=ARC_TARGETS[:objects], annotated=index, motions=motions)
+
+
 SCENARIOS: dict[str, Callable[[int], Scenario]] = {"demo": _demo, "still": _still}
 
 

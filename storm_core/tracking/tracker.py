@@ -122,6 +122,13 @@ class RegionDepthTracker:
         self.stop(object_name)
         self._last.pop(object_name, None)
 
+    def renew(self, models: dict[str, ObjectModel], config: TrackingConfig) -> None:
+        """Other models or settings from now on; what is followed and still the same goes on."""
+        for name, model in self._models.items():
+            if name not in models or models[name].sha256 != model.sha256:
+                self.reset(name)
+        self._models, self._config = models, config
+
     def nudge(self, object_name: str, stamp_ns: int, correction: NDArray[np.float64]) -> bool:
         """Apply a left correction (4, 4) that was computed for the frame at `stamp_ns` to the current pose.
 

@@ -4,10 +4,11 @@ The frame itself says what it shows: the brightness of its colour image is 200 w
 """
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from storm_core.errors import MeshError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation, so3_exp
@@ -62,16 +63,30 @@ class FakeStages:
     release: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
     missing: tuple[Reason, ...] = ()
+    unknown: tuple[str, ...] = ("plate",)
+    version: int = 0
+    renewed: list[tuple[str, ...]] = field(default_factory=list)
+    healthy: float | None = None
 
     def stages(self) -> Stages:
         return Stages(models=lambda config: {n: self._model(n) for n in config.objects or self.names},
+                      listed=self._listed,
                       localizer=lambda config, models: self, registrar=lambda config, models: self,
                       tracker=lambda config, models: FakeTracker(self), monitor=lambda config, models: self,
                       score_refiner=lambda config, models: self)
 
-    @staticmethod
-    def _model(name: str) -> ObjectModel:
-        return textured_box(name)
+    def _listed(self, config) -> tuple[str, ...]:
+        for name in config.objects:
+            if name in self.unknown:
+                raise MeshError(f"no object {name!r}")
+        return config.objects or self.names
+
+    def _model(self, name: str) -> ObjectModel:
+        return replace(textured_box(name), sha256=f"{name} {self.version}")
+
+    def renew(self, models, config):
+        self.renewed.append(tuple(models))
+        self.healthy = getattr(config, "healthy", None)
 
     def localize(self, frame, object_name, hint):
         if frame.stamp_ns == 0:
@@ -129,6 +144,9 @@ class FakeTracker:
 
     def reset(self, object_name):
         self.stop(object_name)
+
+    def renew(self, models, config):
+        self._stamps = {name: stamp for name, stamp in self._stamps.items() if name in models}
 
     def nudge(self, object_name, stamp_ns, correction):
         self._owner.nudged.append((object_name, stamp_ns))

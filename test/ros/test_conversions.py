@@ -15,7 +15,7 @@ from storm_core.recovery.machine import Action, ObjectState, State
 from storm_core.types import Evidence, Judgement, ObjectOutput, Reason, Track, Verdict
 from storm_ros import conversions as c
 from storm_ros import detections, records
-from storm_ros.camera_input import FrameDecoder
+from storm_ros.frame_decoder import FrameDecoder
 from test.synthetic import textured_box
 
 RNG = np.random.default_rng(0)
@@ -87,8 +87,8 @@ def test_masks_survive():
 
 
 def test_bad_images_are_refused_with_the_reason():
-    with pytest.raises(InputError, match="yuv422.*rgb8"):
-        c.to_rgb(c.raw_image(Image(height=2, width=2, encoding="yuv422", step=4)))
+    with pytest.raises(InputError, match="bayer_rggb8.*rgb8"):
+        c.to_rgb(c.raw_image(Image(height=2, width=2, encoding="bayer_rggb8", step=2)))
     with pytest.raises(InputError, match="8UC4.*16UC1"):
         c.to_depth(c.raw_image(Image(height=2, width=2, encoding="8UC4", step=8)))
     short = Image(height=2, width=2, encoding="rgb8", step=6)

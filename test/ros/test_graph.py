@@ -48,13 +48,15 @@ def as_process(action):
     inline = {k: v for p in node["parameters"] if isinstance(p, dict) for k, v in p.items()}
     return {"executable": node["executable"], "name": node["name"], "namespace": node["namespace"], "files": files,
             "parameters": inline, "remappings": tuple(node["remappings"]), "arguments": tuple(node["arguments"]),
-            "nice": int(node["additional_env"]["STORM_NICE"]), "respawn": node["respawn"], "package": node["package"]}
+            "nice": tuple(map(int, node["additional_env"].values())), "respawn": node["respawn"],
+            "package": node["package"]}
 
 
 def as_described(process):
     return {"executable": process.executable, "name": process.nodes[0] if len(process.nodes) == 1 else None,
             "namespace": process.namespace, "files": process.parameter_files, "parameters": dict(process.parameters),
-            "remappings": process.remappings, "arguments": process.arguments, "nice": process.nice,
+            "remappings": process.remappings, "arguments": process.arguments,
+            "nice": (process.nice, process.nice_when_active),
             "respawn": process.respawn, "package": "storm_ros"}
 
 
@@ -86,7 +88,7 @@ def test_launch_gives_up_only_when_a_process_cannot_start(monkeypatch):
 
 def test_every_launch_argument_is_declared_and_described(monkeypatch):
     declared = {e.args[0]: e.kwargs for e in launch(monkeypatch, "storm.launch.py").entities if e.args}
-    assert set(declared) == {argument.name for argument in LAUNCH_ARGUMENTS}
+    assert set(declared) == {argument.name for argument in LAUNCH_ARGUMENTS} | {"bag", "player", "rate", "rviz"}
     assert all(len(kwargs["description"]) > 10 for kwargs in declared.values())
 
 
@@ -112,6 +114,15 @@ def test_the_bag_launch_file_adds_only_a_player(monkeypatch):
         description.run(models="/m", recording="/x", player="vlc")
 
 
+def test_storm_launch_plays_a_bag_and_shows_rviz_when_told_to(monkeypatch):
+    description = launch(monkeypatch, "storm.launch.py")
+    assert [as_process(a) for a in nodes_of(description.run(models="/m", bag="/bags/one", rate="2"))] == \
+        [as_process(a) for a in nodes_of(launch(monkeypatch, "storm_bag.launch.py").run(
+            models="/m", recording="/bags/one", rate="2"))]
+    (*_, rviz) = nodes_of(description.run(models="/m", rviz="true"))
+    assert rviz.kwargs["package"] == "rviz2" and Path(rviz.kwargs["arguments"][1]).is_file()
+
+
 def test_a_flag_that_is_neither_true_nor_false_is_refused():
     with pytest.raises(ConfigError, match="viz must be true or false, got 'maybe'"):
         options_from_text({"viz": "maybe"})
@@ -119,7 +130,10 @@ def test_a_flag_that_is_neither_true_nor_false_is_refused():
 
 def test_the_tracker_keeps_its_core():
     nice = {process.name: process.nice for process in graph_processes(GraphOptions())}
-    assert nice["som_node"] == nice["score_node"] == BACKGROUND_NICE
+    active = {process.name: process.nice + process.nice_when_active for process in graph_processes(GraphOptions())}
+    assert active["som_node"] == nice["score_node"] == BACKGROUND_NICE
+    assert nice["som_node"] == 0, "the first pose waits for its start"
+    assert nice["viz_node"] > 0, "the first pose does not wait for pictures"
     assert nice["pose_node"] == nice["supervisor_node"] == nice["tom_node"] == 0
 
 

@@ -1,151 +1,22 @@
 """The nodes together over real DDS, with stages that know the answer."""
 
-import contextlib
-import threading
 import time
 
 import numpy as np
 import pytest
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped
 from lifecycle_msgs.srv import GetState
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
-from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
-from tf2_msgs.msg import TFMessage
-from vision_msgs.msg import Detection3DArray
-from visualization_msgs.msg import MarkerArray
 
 from storm_core.errors import ConfigError, SetupError
 from storm_core.types import Reason
 from storm_ros import conversions, names, qos, records
-from storm_ros.playback import FramePublisher, shot_of
-from storm_ros.pose_node import PoseNode
-from storm_ros.score_node import ScoreNode
-from storm_ros.som_node import SomNode
 from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
-from storm_ros.viz_node import VizNode
-from test.ros.domain import DOMAIN
-from test.ros.fakes import FakeStages, frame_at, pose_at
+from test.ros.bench import ALL, PERIOD, stamp_of
+from test.ros.fakes import FakeStages, pose_at
 
 pytestmark = pytest.mark.ros
-
-PERIOD = 0.033
-
-
-def spin(executor):
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
-
-
-class Bench:
-    """All nodes in this process, a camera, and an ear on every output."""
-
-    def __init__(self, fake, classes, **parameters):
-        self.fake = fake
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
-        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.nodes = [make(fake.stages(), context=self.context, parameter_overrides=overrides) for make in classes]
-        self.node = rclpy.create_node("bench", context=self.context)
-        self.camera = FramePublisher(self.node)
-        self.heard = {"pose": [], "cup": [], "detections": [], "status": [], "tf": [], "requests": [], "overlay": [],
-                      "markers": [], "diagnostics": [], "particles": []}
-        for key, kind, topic, profile in (
-                ("pose", PoseStamped, names.OBJECT_POSE, qos.requests()),
-                ("cup", PoseWithCovarianceStamped, names.pose_topic("cup"), qos.requests()),
-                ("detections", Detection3DArray, names.DETECTIONS, qos.requests()),
-                ("status", DiagnosticArray, names.STATUS, qos.latched()), ("tf", TFMessage, names.TF, qos.requests()),
-                ("requests", DiagnosticArray, names.REQUESTS, qos.requests()),
-                ("overlay", Image, names.OVERLAY, qos.results()),
-                ("markers", MarkerArray, names.MARKERS, qos.results()),
-                ("diagnostics", DiagnosticArray, names.DIAGNOSTICS, qos.results()),
-                ("particles", PoseArray, "score_node/cup/particles", qos.results())):
-            self.node.create_subscription(kind, topic, self.heard[key].append, profile)
-        self.visible, self.sent, self._stop = True, [], threading.Event()
-        # Nodes do not share a thread: they do not in life either.
-        self.executors = [SingleThreadedExecutor(context=self.context) for _ in self.nodes]
-        self.executors.append(MultiThreadedExecutor(2, context=self.context))
-        for executor, node in zip(self.executors, [*self.nodes, self.node], strict=True):
-            executor.add_node(node)
-        for node in self.nodes:
-            node.start_up()
-        self.threads = [threading.Thread(target=spin, args=(executor,), daemon=True) for executor in self.executors]
-        self.threads.append(threading.Thread(target=self._film, daemon=True))
-        for thread in self.threads:
-            thread.start()
-
-    def _film(self):
-        while not self._stop.wait(PERIOD):
-            stamp = time.time_ns()
-            self.sent.append(stamp)
-            self.camera.publish(shot_of(frame_at(stamp, self.visible)), stamp)
-
-    def stop_camera(self):
-        self._stop.set()
-        self.threads[-1].join()
-
-    def until(self, condition, what, seconds=60.0):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}; last status: {self.status()}"
-            time.sleep(0.01)
-
-    def status(self, name="cup"):
-        for message in reversed(self.heard["status"][-5:]):
-            for entry in message.status:
-                if entry.name == name:
-                    return records.values_of(entry)
-        return {}
-
-    def await_state(self, state, name="cup"):
-        self.until(lambda: self.status(name).get("state") == state, f"{name} does not become {state}")
-
-    def call(self, kind, service, request):
-        client = self.node.create_client(kind, service)
-        assert client.wait_for_service(5.0), f"no service {service}"
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(5.0), f"{service} does not answer"
-        return future.result()
-
-    def close(self):
-        self.fake.release.set()
-        self.stop_camera()
-        for node in self.nodes:
-            node.quiesce()
-        for executor in self.executors:
-            executor.shutdown(timeout_sec=1.0)
-        for node in [*self.nodes, self.node]:
-            node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
-
-
-ALL = (SomNode, PoseNode, TomNode, ScoreNode, SupervisorNode, VizNode)
-CORE = (SomNode, PoseNode, TomNode, SupervisorNode)
-
-
-@pytest.fixture
-def bench():
-    made = []
-
-    def make(fake=None, classes=CORE, **parameters):
-        # All nodes share one interpreter here: poses come late, and their age is the business of other tests.
-        made.append(Bench(fake or FakeStages(), classes, **({"objects": ["cup"], "input.max_age": 2.0} | parameters)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def stamp_of(message):
-    return conversions.stamp_ns(message.header.stamp)
 
 
 def test_an_object_is_found_tracked_and_published_with_the_images_header(bench):
@@ -222,6 +93,24 @@ def test_services_switch_off_on_and_register_anew(bench):
     assert not refused.success and "enable it first" in refused.message
     assert b.call(SetBool, "supervisor_node/cup/enable", SetBool.Request(data=True)).success
     b.await_state("TRACKING")
+
+
+def test_the_output_has_no_gap_while_a_tracked_object_is_registered_anew(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    epoch, searched = int(b.status()["epoch"]), len(b.fake.searched)
+    b.fake.hold = True
+    answer = b.call(Trigger, "supervisor_node/cup/reregister", Trigger.Request())
+    assert answer.success and "registered anew beside that" in answer.message
+    b.until(lambda: len(b.fake.searched) > searched, "nobody searches")
+    count = len(b.heard["pose"])
+    b.until(lambda: len(b.heard["pose"]) > count + 5, "no poses while the search goes on")
+    b.fake.release.set()
+    b.until(lambda: int(b.status()["epoch"]) > epoch, "the new registration is not taken over")
+    count = len(b.heard["pose"])
+    b.until(lambda: len(b.heard["pose"]) > count, "no poses afterwards")
+    told = [records.values_of(m.status[0]) for m in b.heard["status"]]
+    assert {v["state"] for v in told if int(v["epoch"]) > epoch} == {"TRACKING"}
 
 
 def test_a_user_points_at_the_object(bench):

@@ -1,10 +1,8 @@
 """The supervisor's decisions without ROS: what it asks for, what it publishes, what it drops."""
 
 import numpy as np
-import pytest
 
 from storm_core.config import build
-from storm_core.errors import InputError
 from storm_core.recovery.machine import Action
 from storm_core.types import Evidence, Judgement, Reason, Track, Verdict
 from storm_ros.detections import EpochTrack, Hypotheses
@@ -153,8 +151,7 @@ def test_a_recording_that_starts_again_starts_everything_again():
     assert world.state("box").state == "DISABLED", "what the user switched off stays off"
 
 
-def test_a_message_about_a_stranger_is_refused():
-    with pytest.raises(InputError, match="'plate'.*cup"):
-        World().supervisor.judged([], [Judged(epoch=1, judgement=Judgement(
-            object_name="plate", stamp_ns=1, verdict=Verdict.HEALTHY, probability=1.0, reason=Reason.CONFIRMED,
-            evidence=Evidence()))])
+def test_a_message_about_an_object_that_was_removed_changes_nothing():
+    assert World().supervisor.judged([], [Judged(epoch=1, judgement=Judgement(
+        object_name="plate", stamp_ns=1, verdict=Verdict.HEALTHY, probability=1.0, reason=Reason.CONFIRMED,
+        evidence=Evidence()))]) == []

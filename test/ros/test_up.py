@@ -105,6 +105,15 @@ def test_a_child_that_ends_for_good_ends_the_graph_only_by_failing():
         assert "exit code 2" in handle.failure
 
 
+def test_a_process_becomes_nicer_once_it_is_active():
+    code = ("import os, threading, time; from storm_ros.threads import be_nicer\n"
+            "threading.Thread(target=time.sleep, args=(5,), daemon=True).start(); time.sleep(0.1)\n"
+            "was = os.nice(0); be_nicer(3)\n"
+            "print({os.getpriority(os.PRIO_PROCESS, int(t)) for t in os.listdir('/proc/self/task')} "
+            "== {min(19, was + 3)})")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+
+
 def test_a_background_child_is_nicer():
     lines = []
     with graph_of({"slow": SLEEP, "quick": SLEEP}, lines).running() as handle:

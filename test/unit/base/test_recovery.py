@@ -1,5 +1,7 @@
 """The recovery state machine: invariants under any sequence of events, and scripted stories."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,76 @@ def test_a_registration_that_does_not_prove_itself() -> None:
     s = Story().to_verifying().judged(Verdict.OCCLUDED)
     assert s.frame(900).is_in(State.VERIFYING)
     assert s.frame(200).is_in(State.LOST, Reason.UNCERTAIN) and s.actions == (Action.STOP_TRACKING,)
+
+
+def reregistering() -> Story:
+    s = Story().to_tracking().tell(Command, 33, reason=Reason.USER_REREGISTER)
+    assert s.is_in(State.TRACKING) and s.actions == (Action.SEARCH_ASIDE,) and s.state.aside == s.state.epoch + 1
+    return s
+
+
+def aside(s: Story, kind: type, **fields: object) -> Story:
+    return s.tell(kind, 33, epoch=s.state.aside, **fields)
+
+
+def test_a_registration_beside_a_track_takes_its_place_without_a_gap() -> None:
+    s = reregistering()
+    epoch = s.state.epoch
+    assert not s.tell(Command, 5, reason=Reason.USER_REREGISTER).actions, "one at a time"
+    assert s.judged(Verdict.HEALTHY).is_in(State.TRACKING)
+    aside(s, SearchDone, found=True, reason=Reason.FOUND)
+    assert s.is_in(State.TRACKING) and s.actions == (Action.REGISTER_ASIDE,)
+    assert not aside(s, SearchDone, found=True, reason=Reason.FOUND).actions, "the answer came twice"
+    aside(s, Judged, verdict=Verdict.LOST, reason=Reason.DEPTH_DISAGREES)
+    assert s.is_in(State.TRACKING), "a track whose registration has not been heard of"
+    aside(s, RegisterDone, registered=True, reason=Reason.REGISTERED)
+    assert s.is_in(State.TRACKING) and s.state.epoch == epoch + 1 and s.state.aside == -1
+    assert s.tell(Judged, 1, epoch=epoch, verdict=Verdict.LOST, reason=Reason.OCCLUDED).is_in(State.TRACKING)
+    assert s.judged(Verdict.LOST).is_in(State.SUSPECT), "the new registration is judged like any other"
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_registration_beside_a_track_that_fails_changes_nothing(found: bool) -> None:
+    s = reregistering()
+    epoch = s.state.epoch
+    aside(s, SearchDone, found=found, reason=Reason.NO_CANDIDATE)
+    if found:
+        aside(s, RegisterDone, registered=False, reason=Reason.AMBIGUOUS)
+    assert s.is_in(State.TRACKING) and s.state.epoch == epoch and s.state.aside == -1
+    s.tell(Command, 5, reason=Reason.USER_REREGISTER)
+    assert s.state.aside == epoch + 2, "nothing is ever asked twice under one epoch"
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_suspect_is_looked_for_while_it_coasts_and_the_search_outlives_the_loss(found: bool) -> None:
+    s = Story(replace(CONFIG, search_suspect=True)).to_tracking().judged(Verdict.LOST)
+    assert s.is_in(State.SUSPECT) and s.actions == (Action.SEARCH_ASIDE,)
+    asked = s.state.aside
+    if found:
+        aside(s, SearchDone, found=True, reason=Reason.FOUND)
+    assert s.frame(300).is_in(State.LOST) and s.actions == (Action.STOP_TRACKING,) and s.state.epoch == asked
+    assert s.frame().is_in(State.REGISTERING if found else State.SEARCHING) and not s.actions, "asked already"
+    if not found:
+        assert s.tell(SearchDone, 10, found=True, reason=Reason.FOUND).actions == (Action.REGISTER,)
+    assert s.tell(RegisterDone, 10, registered=True, reason=Reason.REGISTERED).is_in(State.VERIFYING)
+
+
+def test_a_registration_that_ends_in_the_frame_of_the_loss_counts() -> None:
+    s = Story(replace(CONFIG, search_suspect=True)).to_tracking().judged(Verdict.LOST)
+    aside(s, SearchDone, found=True, reason=Reason.FOUND).frame(300)
+    assert s.is_in(State.LOST)
+    assert s.tell(RegisterDone, 1, registered=True, reason=Reason.REGISTERED).is_in(State.VERIFYING)
+
+
+def test_a_reset_drops_what_is_under_way_beside_the_track() -> None:
+    s = reregistering()
+    asked = s.state.aside
+    s.tell(Command, 1, reason=Reason.USER_RESET)
+    assert s.is_in(State.SEARCHING) and s.state.epoch > asked and s.state.aside == -1
+    epoch = s.state.epoch
+    s.tell(SearchDone, 1, epoch=asked, found=True, reason=Reason.FOUND)
+    s.tell(RegisterDone, 1, epoch=asked, registered=True, reason=Reason.REGISTERED)
+    assert s.is_in(State.SEARCHING) and s.state.epoch == epoch
 
 
 def miss(s: Story) -> Story:

@@ -1,0 +1,79 @@
+"""Where one tf frame is in another: the last seconds of /tf, and /tf_static. PyPI has no tf2_ros."""
+
+import threading
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from tf2_msgs.msg import TFMessage
+
+from storm_core.bags.trajectory import Trajectory
+from storm_core.bags.transforms import Edge, TransformTree
+from storm_core.errors import DatasetError, InputError
+from storm_core.geometry.pose import from_rotation_translation
+from storm_ros import names, qos
+from storm_ros.conversions import rotation_of, stamp_ns
+from storm_ros.sync import RESTART_NS
+
+KEPT = 400
+"""Transforms of each moving pair of frames that are remembered: four seconds at 100 Hz."""
+
+
+class TfListener:
+    """Subscribes on a node; `lookup` from any thread."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._fixed: dict[Edge, NDArray[np.float64]] = {}
+        self._moving: dict[Edge, deque[tuple[int, NDArray[np.float64]]]] = {}
+        self._subscriptions = [
+            node.create_subscription(TFMessage, names.TF, self._on_moving, qos.transforms()),
+            node.create_subscription(TFMessage, names.TF_STATIC, self._on_fixed, qos.fixed_transforms())]
+
+    def destroy(self) -> None:
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def lookup(self, target: str, source: str, stamp: int) -> NDArray[np.float64]:
+        """target_from_source (4, 4) [m] at a stamp [ns].
+
+        Raises:
+          InputError: no chain of transforms leads from one frame to the other, or it is not known at this time.
+        """
+        if target.lstrip("/") == source.lstrip("/"):
+            return np.eye(4)
+        with self._lock:
+            tree = TransformTree(moving={edge: Trajectory.of(dict(poses)) for edge, poses in self._moving.items()},
+                                 fixed=dict(self._fixed))
+        try:
+            poses, known = tree.lookup(target, source, [stamp])
+        except DatasetError as error:
+            raise InputError(str(error).replace("the tf of the bag", "tf")) from error
+        if not known[0]:
+            raise InputError(f"tf does not know where {source!r} was in {target!r} at {stamp * 1e-9:.3f} s")
+        return poses[0]
+
+    def _on_fixed(self, message: TFMessage) -> None:
+        with self._lock:
+            for item in message.transforms:
+                self._fixed[_edge(item)] = _pose(item)
+
+    def _on_moving(self, message: TFMessage) -> None:
+        with self._lock:
+            for item in message.transforms:
+                poses = self._moving.setdefault(_edge(item), deque(maxlen=KEPT))
+                at = stamp_ns(item.header.stamp)
+                if poses and at < poses[-1][0] - RESTART_NS:
+                    poses.clear()  # the clock has started again
+                poses.append((at, _pose(item)))
+
+
+def _edge(item: object) -> Edge:
+    return item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
+
+
+def _pose(item: object) -> NDArray[np.float64]:
+    t = item.transform.translation
+    return from_rotation_translation(rotation_of(item.transform.rotation), [t.x, t.y, t.z])

@@ -1,0 +1,115 @@
+"""The life cycle as nav2's manager or a person drives it, and parameters that change while the nodes run."""
+
+import sys
+import types
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+
+from storm_ros.lifecycle import ManagedNode
+from storm_ros.live import ALL, RULES, refusal, rule_of
+from storm_ros.tom_node import TomNode
+from test.ros.fakes import FakeStages
+
+pytestmark = pytest.mark.ros
+
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
+ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+
+
+def drive(b, node, transition):
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return b.call(ChangeState, f"{node}/change_state", request).success
+
+
+def change(b, node, **values):
+    parameters = [Parameter(name.replace("__", "."), value=value).to_parameter_msg() for name, value in values.items()]
+    assert all(isinstance(parameter, ParameterMessage) for parameter in parameters)
+    (result, *_) = b.call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=parameters)).results
+    return result
+
+
+def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    pose = next(node for node in b.nodes if node.get_name() == "pose_node")
+    assert drive(b, "pose_node", DEACTIVATE)
+    assert not hasattr(pose, "_tracker") and not hasattr(pose, "_registrar") and pose.models == {}
+    b.until(lambda: b.status()["state"] != "TRACKING", "nobody tracks, and the pose is still trusted")
+    count = len(b.heard["pose"])
+    assert drive(b, "pose_node", ACTIVATE)
+    b.await_state("TRACKING")
+    b.until(lambda: len(b.heard["pose"]) > count, "no poses after the second activation")
+    for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
+        assert drive(b, "supervisor_node", transition)
+    b.until(lambda: "reregister" in str(b.node.get_service_names_and_types()), "the services are gone")
+    b.await_state("TRACKING")
+
+
+def test_a_node_that_waits_says_what_it_waits_for(bench, monkeypatch):
+    said = []
+    monkeypatch.setattr(ManagedNode, "_say_next", lambda self, step: said.append((self.get_name(), step)))
+    b = bench(autostart=False)
+    assert said == [(node.get_name(), "configure") for node in b.nodes]
+    said.clear()
+    assert drive(b, "tom_node", CONFIGURE) and drive(b, "tom_node", ACTIVATE) and drive(b, "tom_node", DEACTIVATE)
+    assert said == [("tom_node", "activate"), ("tom_node", "activate")]
+
+
+def test_a_bond_is_formed_and_ended_where_bondpy_is_installed(bench, monkeypatch):
+    events = []
+
+    class Bond:
+        def __init__(self, topic, id, node):
+            self.what = (topic, id)
+
+        def start(self):
+            events.append(("start", *self.what, self.heartbeat_timeout))
+
+        def shutdown(self):
+            events.append(("shutdown", *self.what))
+
+    package, module = types.ModuleType("bondpy"), types.ModuleType("bondpy.bondpy")
+    module.Bond = Bond
+    package.__spec__ = types.SimpleNamespace(name="bondpy")
+    monkeypatch.setitem(sys.modules, "bondpy", package)
+    monkeypatch.setitem(sys.modules, "bondpy.bondpy", module)
+    b = bench(classes=(TomNode,))
+    assert events == [("start", "bond", "tom_node", 4.0)]
+    assert drive(b, "tom_node", DEACTIVATE) and events[-1] == ("shutdown", "bond", "tom_node")
+    bench(classes=(TomNode,), bond=False)
+    assert len(events) == 2
+
+
+def test_what_can_change_at_once_does_and_the_rest_is_refused_with_the_reason(bench):
+    b = bench(FakeStages(), objects=["cup", "pot"])
+    b.await_state("TRACKING", "cup")
+    b.await_state("TRACKING", "pot")
+    assert change(b, "tom_node", monitor__healthy=0.7).successful
+    b.until(lambda: b.fake.healthy == 0.7, "the monitor does not get its new threshold")
+    assert change(b, "supervisor_node", primary="pot").successful
+    refused = change(b, "supervisor_node", primary="plate")
+    assert not refused.successful and "'plate' is none of the objects: cup, pot" in refused.reason
+    refused = change(b, "som_node", recovery__backoff=0.5)
+    assert refused.reason == "recovery.backoff means nothing to som_node; set it on supervisor_node"
+    refused = change(b, "tom_node", monitor__freeze_frames=9)
+    assert "takes effect at activation only" in refused.reason and "/tom_node deactivate" in refused.reason
+    refused = change(b, "tom_node", monitor__healthy=1.7)
+    assert not refused.successful and "monitor.healthy" in refused.reason
+    assert change(b, "tom_node", monitor__freeze_frames=5, seed=0).successful, "values that stay as they are"
+    assert drive(b, "tom_node", DEACTIVATE) and change(b, "tom_node", monitor__freeze_frames=9).successful
+    assert drive(b, "tom_node", ACTIVATE)
+    assert next(n for n in b.nodes if n.get_name() == "tom_node").config.monitor.freeze_frames == 9
+
+
+def test_every_parameter_has_exactly_one_rule_and_somebody_who_reads_it():
+    from storm_core.config import StormConfig, flatten
+
+    used = {rule_of(path) for path in flatten(StormConfig())}
+    assert used == set(RULES), f"rules for nothing: {set(RULES) - used}"
+    assert all(rule.nodes and set(rule.nodes) <= set(ALL) for rule in RULES)
+    assert refusal("tom_node", "/tom_node", []) == ""
