@@ -1,4 +1,4 @@
-"""Targets of a mask evaluation: which are right in mask and pose, by visibility and by stratum, and how sure that is."""
+"""Targets of a mask evaluation: which are right in mask and pose, by visibility and stratum, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
