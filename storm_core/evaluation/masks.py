@@ -1,6 +1,6 @@
 """Segmentation of one image by STORM: every wanted object, or every object there is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,11 +38,13 @@ def with_absences(dataset: Dataset, benchmark: Benchmark | None, names: Sequence
     return replace(dataset, images=tuple(sorted((*dataset.images, *more), key=lambda image: image.key)))
 
 
-def questions(dataset: Dataset, benchmark: Benchmark | None, names: Sequence[str], *, ask_all: bool) -> Questions:
+def questions(dataset: Dataset, benchmark: Benchmark | None, names: Sequence[str], *, ask_all: bool,
+              ignored: Collection[tuple[Key, str]] = ()) -> Questions:
     """What is asked of each image: its targets; of a benchmark what its scene is about, there or not.
 
     Args:
       ask_all: ask for every one of `names` in every image, so that finding what is not there counts.
+      ignored: (image, object) that nobody asks for.
     """
     def of(key: Key) -> dict[str, int]:
         wanted = {str(obj_id): count for obj_id, count in dataset.wanted.get(key, {}).items()}
@@ -50,7 +52,8 @@ def questions(dataset: Dataset, benchmark: Benchmark | None, names: Sequence[str
             return {name: wanted.get(name, 1) for name in names}
         return wanted if benchmark is None else wanted or {str(benchmark.scenes[key[0]].target): 1}
 
-    return {image.key: of(image.key) for image in dataset.images}
+    return {image.key: {name: count for name, count in of(image.key).items() if (image.key, name) not in ignored}
+            for image in dataset.images}
 
 
 def plan(dataset: Dataset, config: StormConfig, models: Mapping[str, ObjectModel], asked: Questions, *,

@@ -13,6 +13,7 @@ from storm_core.cli.evaluate.dataset_run import (
 )
 from storm_core.cli.evaluate.mask_output import mask_summary, worst_pictures, write_contact_sheet
 from storm_core.cli.limits import within_limits
+from storm_core.cli.pictures import ignored
 from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="take the localizer's first answer as it is (default: registration refines and verifies "
                              "it, as it does in use)")
     parser.add_argument("--every", type=int, metavar="N", default=1, help="every N-th image of each scene (default: 1)")
+    parser.add_argument("--ignore", nargs="+", metavar="IMAGE:OBJECT", default=[],
+                        help="in the picture but not annotated: it is not asked for, e.g. 2:15")
     parser.add_argument("--pred", metavar="FILE", default="",
                         help="score these masks (JSON list of the BOP challenge 2022) instead of running STORM")
     parser.set_defaults(run=run)
@@ -61,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     benchmark = find_benchmark(setup.dataset.root)
     dataset = with_absences(setup.dataset.every(args.every), benchmark, setup.config.objects)
     setup = replace(setup, dataset=dataset)
-    asked = questions(dataset, benchmark, setup.config.objects, ask_all=args.all_objects)
+    asked = questions(dataset, benchmark, setup.config.objects, ask_all=args.all_objects,
+                      ignored=ignored(args.ignore, [image.key for image in dataset.images]))
     if args.pred:
         outcomes, reused, records, estimates = _foreign(setup, Path(args.pred))
         scope = asked if benchmark is not None or setup.only_chosen else None
