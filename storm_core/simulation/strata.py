@@ -30,6 +30,7 @@ class Suite:
       axes: values of each axis, the baseline first. crossed: every combination is a cell (but what is absent is neither
       occluded nor beside its look-alike); otherwise each cell differs from the baseline in one axis.
       frames: of each scene. rate_hz: of sequences. rounds: scenes per cell by default.
+      paired: the scenes of a round share everything but the factors of their strata; otherwise every scene is its own.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Suite:
     rounds: int
     rate_hz: float = 30.0
     crossed: bool = False
+    paired: bool = True
 
     @property
     def sequence(self) -> bool:
@@ -59,7 +61,7 @@ SUITES: dict[str, Suite] = {suite.name: suite for suite in (
         "event": ("none", "occluded", "left_view", "moved", "removed", "swapped", "depth_lost", "shaken")}),
     Suite(name="symmetric", version=1, frames=280, rounds=6, crossed=True, axes={
         "object": ("cylinder", "box", "bowl"), "speed": ("hand", "fast"), "distractors": ("none",)}),
-    Suite(name="detection", version=1, frames=1, rounds=1, crossed=True, axes={
+    Suite(name="detection", version=1, frames=1, rounds=1, crossed=True, paired=False, axes={
         "object": ("textured", "textureless", "small", "continuous", "discrete"),
         "distractors": ("clutter", "same_shape", "same_print"), "occlusion": ("0", "20", "45", "70"),
         "presence": (PRESENT, "clutter", "same_shape", "same_print")}),
