@@ -19,7 +19,7 @@ PLACES = [pose((0.3, 0.2, 0.1), (-0.17, 0.0, 0.62)), pose((-0.4, 0.5, 0.7), (0.0
 
 def test_three_copies_give_three_masks_and_none_gives_none(tmp_path: Path) -> None:
     frame = frame_of([(BOX, place) for place in PLACES], noise=0.001)
-    som = GeometricLocalizer({"box": BOX}, SomConfig(), OnboardingConfig(cache=str(tmp_path), rotations=160))
+    som = GeometricLocalizer({"box": BOX}, SomConfig(), OnboardingConfig(cache=str(tmp_path), rotations=300))
     found = localize_all(som, frame, "box", Hint())
     assert not isinstance(found, NotFound) and len(found) == 3
     truths = [NumbaRenderer().render(BOX, place[None], frame.camera).mask[0] for place in PLACES]
