@@ -13,7 +13,8 @@ OPTIONS = ("suite", "split", "count", "frames", "strata", "models", "mesh_unit",
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `storm simulate benchmark`; all default to None."""
     group = parser.add_argument_group("benchmark", "options of `storm simulate benchmark`")
-    group.add_argument("--suite", metavar="NAME", help="tracking, registration, absence, failure or symmetric")
+    group.add_argument("--suite", metavar="NAME", help="tracking, registration, absence, failure, symmetric or "
+                                                     "detection")
     group.add_argument("--split", metavar="NAME",
                        help="train, val or test: their objects are disjoint (default: test)")
     group.add_argument("--count", type=int, metavar="N", help="scenes in all (default: as many as the suite says)")

@@ -99,6 +99,7 @@ def _samples(settings: "TrainSettings", network: Any, onboarding: "OnboardingCon
     """Training and validation samples (None without validation objects), and how many objects each has."""
     from dataclasses import replace
 
+    from storm_core.training.som.composites import CompositeSource
     from storm_core.training.som.run import text_vectors
     from storm_core.training.som.samples import Samples
     from storm_core.training.som.source import BopSource
@@ -117,11 +118,12 @@ def _samples(settings: "TrainSettings", network: Any, onboarding: "OnboardingCon
     if data.synthetic:
         # Scenes of their own for both: split by scenes, not only by objects.
         others = max(2, round(data.val_objects * data.synthetic)) if data.val_objects > 0 else 0
-        made = SyntheticSource(data.synthetic, settings.seed, data.width, onboarding)
+        kind = CompositeSource if data.composites else SyntheticSource
+        made = kind(data.synthetic, settings.seed, data.width, onboarding)
         sources.append(made)
         train_keys |= frozenset(made.keys)
         if others:
-            unseen = SyntheticSource(others, settings.seed + 5_000, data.width, onboarding, prefix="validation")
+            unseen = kind(others, settings.seed + 5_000, data.width, onboarding, prefix="validation")
             held_out.append(unseen)
             val_keys |= frozenset(unseen.keys)
     texts = text_vectors(settings, network, train_keys | val_keys)

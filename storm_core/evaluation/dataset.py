@@ -11,6 +11,7 @@ from storm_core.bags.true_poses import VISIBLE_SHARE
 from storm_core.bop.dataset import Annotation, object_ids, read_annotations, read_targets
 from storm_core.errors import DatasetError
 from storm_core.evaluation.images import ImageFiles, scene_images
+from storm_core.geometry.mesh_read import SUFFIXES
 from storm_core.report.pose_table import Target, find_targets
 
 
@@ -50,7 +51,8 @@ class Dataset:
     @property
     def all_names(self) -> tuple[str, ...]:
         """Every object that has a mesh, named by its BOP id."""
-        ids = {file.stem.removeprefix("obj_") for file in self.models.glob("obj_*.*")}
+        ids = {file.stem.removeprefix("obj_") for file in self.models.glob("obj_*.*")
+               if file.suffix.lower() in SUFFIXES}
         return tuple(str(i) for i in sorted(int(i) for i in ids if i.isdigit()))
 
     @property

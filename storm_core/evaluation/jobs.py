@@ -24,12 +24,13 @@ class Query:
 
     Attributes:
       name: of the object in the configuration. masks: files that each show one instance; None = search for it.
-      count: instances to search for.
+      count: instances to search for. register: registration refines and verifies what the localizer finds.
     """
 
     name: str
     masks: tuple[str, ...] | None = None
     count: int = 1
+    register: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

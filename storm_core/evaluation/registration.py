@@ -12,10 +12,10 @@ from storm_core.config import StormConfig, flatten
 from storm_core.errors import DatasetError
 from storm_core.evaluation.attempt import attempt
 from storm_core.evaluation.dataset import Dataset
-from storm_core.evaluation.explained import without
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.evaluation.jobs import Job, Outcome, Query
 from storm_core.evaluation.stages import Finders, finders
+from storm_core.evidence.explained import without
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.report.attempts import Attempt, Key

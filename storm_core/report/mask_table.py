@@ -1,6 +1,6 @@
 """Masks over a BOP dataset: every target counts, found or not; and what was found where nothing is."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ class JudgedImage:
     """The masks of one object in one image.
 
     Attributes:
-      ious: of each target, 0 where nothing was found for it. matches: for average precision.
+      ious: of each target, 0 where nothing was found for it. targets: their numbers in scene_gt.json.
+      visible: share of each target, nan = unknown. matches: for average precision.
       accepted: masks that claim to be the object. annotated: the object is in the picture.
     """
 
     key: Key
     obj_id: int
     ious: tuple[float, ...]
+    targets: tuple[int, ...]
+    visible: tuple[float, ...]
     matches: MaskMatches
     accepted: int
     annotated: bool
@@ -41,25 +44,25 @@ class JudgedImage:
 class MaskTruth:
     """What is annotated in one image. instances: in the order of the mask files. folder: of the scene.
 
-    targets: obj_id -> instances to be found.
+    targets: obj_id -> instances to be found. asked: objects that count, None = those annotated or found.
     """
 
     key: Key
     folder: Path
     instances: Sequence[Annotation]
     targets: Mapping[int, int]
+    asked: frozenset[int] | None = None
 
 
 def judge_masks(truths: Iterable[MaskTruth], estimates: Sequence[MaskEstimate], accept: float,
-                skip: Callable[[dict[str, Any]], None], only: Collection[int] | None = None) -> list[JudgedImage]:
-    """Every object in every image in which it is annotated or was found.
+                skip: Callable[[dict[str, Any]], None]) -> list[JudgedImage]:
+    """Every object in every image in which it was asked for.
 
     Of each image as many masks as it has targets count for the IoU, those of highest score of at least `accept`; they
     and the best visible instances are paired so that the sum of IoU is largest.
 
     Args:
       skip: told {scene_id, im_id, object, reason} of each annotated mask that cannot be read; its target fails.
-      only: objects to judge, None = all.
 
     Raises:
       DatasetError: a predicted mask has another size than the annotated one.
@@ -70,9 +73,8 @@ def judge_masks(truths: Iterable[MaskTruth], estimates: Sequence[MaskEstimate], 
     out = []
     for truth in truths:
         found_here = {obj_id for key, obj_id in by_place if key == truth.key}
-        for obj_id in sorted({a.obj_id for a in truth.instances} | set(truth.targets) | found_here):
-            if only is not None and obj_id not in only:
-                continue
+        asked = {a.obj_id for a in truth.instances} | set(truth.targets) | found_here
+        for obj_id in sorted(asked if truth.asked is None else truth.asked):
             found = sorted(by_place.get((truth.key, obj_id), []), key=lambda e: -e.score)
             out.append(_judge(truth, obj_id, found, accept, skip))
     return out
@@ -110,15 +112,17 @@ def _judge(truth: MaskTruth, obj_id: int, found: list[MaskEstimate], accept: flo
     hidden = np.array([truth.instances[k].visible < VISIBLE_SHARE for k in numbers], bool)
     return JudgedImage(
         key=truth.key, obj_id=obj_id, ious=_paired(ious[sure[:wanted]][:, :wanted], wanted), accepted=len(sure),
+        targets=tuple(numbers[:wanted]), visible=tuple(float(truth.instances[k].visible) for k in numbers[:wanted]),
         annotated=bool(numbers),
         matches=MaskMatches(scores=np.array([e.score for e in found], float), ious=ious, ignored=hidden))
 
 
 def _paired(ious: NDArray[np.float64], wanted: int) -> tuple[float, ...]:
-    """IoU of each of the `wanted` targets."""
+    """IoU of each of the `wanted` targets, in their order."""
     rows, columns = linear_sum_assignment(ious, maximize=True)
-    best = [float(v) for v in ious[rows, columns]]
-    return tuple(best + [0.0] * (wanted - len(best)))
+    best = np.zeros(wanted)
+    best[columns] = ious[rows, columns]
+    return tuple(best.tolist())
 
 
 def _stack(masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:

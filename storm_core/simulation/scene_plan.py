@@ -18,7 +18,8 @@ class ScenePlan:
 
     Attributes:
       scene: number from 1. cell: stratum, see `strata.cells`. tags: value of every axis.
-      seed: of everything random in it. Scenes of one round share it, so that strata differ in their factor only.
+      seed: of everything random in it. Scenes of one round share it, so that strata differ in their factor only, in
+        suites that are paired.
       target: id of the object the scene is about, even where it is absent.
       neighbours: ids of the other objects. twin: id of a look-alike in the scene.
     """
@@ -54,9 +55,10 @@ def plan_scenes(suite: Suite, pool: Pool, *, split: str, seed: int, count: int |
     out = []
     for k in range(total):
         cell, tags = dealt[k % len(dealt)]
-        chosen = (suite.version, seed, SPLITS.index(split), list(SUITES).index(suite.name), k // len(dealt))
+        turn = k // len(dealt) if suite.paired else k
+        chosen = (suite.version, seed, SPLITS.index(split), list(SUITES).index(suite.name), turn)
         rng = np.random.default_rng([*chosen, 9])
-        target = _target(pool, tags, k // len(dealt))
+        target = _target(pool, tags, turn)
         out.append(ScenePlan(
             suite=suite.name, scene=k + 1, cell=cell, tags=tags, seed=chosen, target=target,
             neighbours=_neighbours(pool, tags, target, rng), twin=_twin(pool, tags, target), frames=length,

@@ -72,7 +72,7 @@ def stage(plan: ScenePlan, pool: Pool, camera: PinholeCamera) -> Staged:
 def _laid_out(plan: ScenePlan, pool: Pool) -> tuple[Thing, list[Thing]]:
     """The target in the middle, and what stands around it: neighbours, then further instances and look-alikes."""
     copies = int(plan.tags.get("instances", "1")) - 1
-    twin = [plan.twin] if plan.twin is not None and plan.tags.get("distractors") is not None else []
+    twin = [plan.twin] if plan.tags.get("distractors") in ("same_shape", "same_print") else []
     ids = [plan.target, *plan.neighbours, *[plan.target] * copies, *twin]
     poses = arrange([pool[k].model for k in ids], np.random.default_rng([*plan.seed, _LAYOUT]),
                     beside=copies + len(twin))

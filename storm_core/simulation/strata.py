@@ -27,9 +27,10 @@ class Suite:
 
     Attributes:
       version: part of its name and seeds; raised when its pictures change.
-      axes: values of each axis, the baseline first. crossed: every combination is a cell; otherwise each cell differs
-      from the baseline in one axis.
+      axes: values of each axis, the baseline first. crossed: every combination is a cell (but what is absent is neither
+      occluded nor beside its look-alike); otherwise each cell differs from the baseline in one axis.
       frames: of each scene. rate_hz: of sequences. rounds: scenes per cell by default.
+      paired: the scenes of a round share everything but the factors of their strata; otherwise every scene is its own.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Suite:
     rounds: int
     rate_hz: float = 30.0
     crossed: bool = False
+    paired: bool = True
 
     @property
     def sequence(self) -> bool:
@@ -59,6 +61,10 @@ SUITES: dict[str, Suite] = {suite.name: suite for suite in (
         "event": ("none", "occluded", "left_view", "moved", "removed", "swapped", "depth_lost", "shaken")}),
     Suite(name="symmetric", version=1, frames=280, rounds=6, crossed=True, axes={
         "object": ("cylinder", "box", "bowl"), "speed": ("hand", "fast"), "distractors": ("none",)}),
+    Suite(name="detection", version=1, frames=1, rounds=1, crossed=True, paired=False, axes={
+        "object": ("textured", "textureless", "small", "continuous", "discrete"),
+        "distractors": ("clutter", "same_shape", "same_print"), "occlusion": ("0", "20", "45", "70"),
+        "presence": (PRESENT, "clutter", "same_shape", "same_print")}),
 )}
 """The benchmarks by name."""
 
@@ -90,6 +96,7 @@ def cells(suite: Suite, wanted: Sequence[str] = (), *, user_meshes: bool = False
     elif suite.crossed:
         chosen = [dict(zip(usable, values, strict=True))
                   for values in itertools.product(*(v or (first[axis],) for axis, v in usable.items()))]
+        chosen = [tags for tags in chosen if _possible(tags, first)]
     else:
         chosen = [{}] + [{axis: value} for axis, values in usable.items() for value in values if value != first[axis]]
     out: dict[str, Tags] = {}
@@ -102,6 +109,11 @@ def cells(suite: Suite, wanted: Sequence[str] = (), *, user_meshes: bool = False
 def cell_name(changed: Tags) -> str:
     """`baseline`, or the axes that differ from it: `occlusion=40`, `presence=empty+object=thin`."""
     return "+".join(f"{axis}={value}" for axis, value in changed.items()) or BASELINE
+
+
+def _possible(tags: Tags, first: Tags) -> bool:
+    shown = tags.get("presence", PRESENT) == PRESENT
+    return shown or all(tags[axis] == first[axis] for axis in ("occlusion", "distractors") if axis in tags)
 
 
 def _procedural(axis: str, value: str) -> bool:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from storm_core.config import OnboardingConfig, SomConfig
 from storm_core.evidence.compare import compare, to_evidence
+from storm_core.evidence.explained import without
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
@@ -36,9 +37,12 @@ LIVE_SEEDS, LIVE_LEAST = 700, 0.4
 HYPOTHESES = 8
 """Poses handed to registration."""
 
+MOST_INSTANCES = 20
+"""Instances of an object after which nobody looks for another."""
+
 
 class GeometricLocalizer:
-    """Metric seed scan -> short refinement -> verifier. Finds the best instance of one object."""
+    """Metric seed scan -> short refinement -> verifier. Finds the best instance of one object, or all of them."""
 
     def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
         self._config = config
@@ -57,6 +61,24 @@ class GeometricLocalizer:
             return found
         poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
         return self._answer(features, onboarded, poses, self._config.uncertain)
+
+    def localize_all(self, frame: Frame, object_name: str, hint: Hint) -> list[Localization] | NotFound:
+        """Every instance, in the order in which they are found; the best of nothing but uncertain answers alone.
+
+        Each is searched in what the earlier ones leave of the frame.
+        """
+        found: list[Localization] = []
+        while len(found) < MOST_INSTANCES:
+            answer = self.localize(frame, object_name, hint)
+            if isinstance(answer, NotFound):
+                return found or answer
+            sure = answer.probability >= self._config.accept
+            if sure or not found:
+                found.append(answer)
+            if not sure or hint.mask is not None:
+                break
+            frame = without(frame, answer.mask)
+        return found
 
     def _live(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> Localization | NotFound:
         """Around the last pose, and when nothing convincing is there, the whole image.

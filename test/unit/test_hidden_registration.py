@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storm_core.config import OnboardingConfig, RegistrationConfig, SomConfig
-from storm_core.evaluation.explained import without
 from storm_core.evidence.columns import COLUMNS, PICTURE
 from storm_core.evidence.compare import CROP_DIAMETERS, compare, crop_camera, precision, to_evidence
+from storm_core.evidence.explained import without
 from storm_core.evidence.features import frame_features
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.evidence.verifier import DEFAULT as VERIFIER

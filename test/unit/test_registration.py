@@ -1,5 +1,7 @@
 """Localization and registration on rendered frames with exact truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from storm_core.config import OnboardingConfig, RegistrationConfig, SomConfig
 from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import frame_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, se3_exp
 from storm_core.refinement.icp import refine
 from storm_core.registration.register import GeometricRegistrar
@@ -90,6 +93,22 @@ def test_absent_object_is_refused_with_a_reason(onboarding: OnboardingConfig) ->
         assert found.probability < 0.5
         found = GeometricRegistrar({model.name: model}, RegistrationConfig(), onboarding).register(frame, found)
     assert isinstance(found, NotFound | RegistrationFailure) and found.probability < 0.5
+
+
+def painted(color: tuple[int, int, int]) -> ObjectModel:
+    """A bracket of one colour."""
+    plain = bracket()
+    return replace(plain, colors=np.tile(np.uint8(color), (len(plain.vertices), 1)))
+
+
+def test_the_same_shape_in_another_colour_is_another_object(onboarding: OnboardingConfig) -> None:
+    frame = frame_of([(painted((40, 60, 190)), TRUTH)], noise=0.002)
+    here = Localization(object_name="bracket", stamp_ns=0, mask=np.ones(frame.depth.shape, bool),
+                        cam_from_objs=TRUTH[None], probability=0.9)
+    answers = [GeometricRegistrar({"bracket": model}, RegistrationConfig(), onboarding).register(frame, here)
+               for model in (painted((50, 70, 200)), painted((200, 60, 30)))]
+    assert isinstance(answers[0], Registration) and answers[0].probability > 0.8
+    assert isinstance(answers[1], RegistrationFailure) and answers[1].probability < 0.2
 
 
 def test_mask_without_depth_is_refused(onboarding: OnboardingConfig) -> None:

@@ -15,6 +15,7 @@ from storm_core.report.html import markup
 from storm_core.report.html.curves import accuracy_chart, latency_chart, trust_charts
 from storm_core.report.html.film import VIEWER, film
 from storm_core.report.html.origin import origin
+from storm_core.report.html.presence import presence
 from storm_core.report.html.tables import (
     changes_table,
     figure_tables,
@@ -64,7 +65,8 @@ def html_report(results: Mapping[str, Any], outputs: Sequence[StepOutput] = (), 
         sections.append(_Section("Worst frames" if outputs else "Pictures",
                                  film([Picture(*p) for p in pictures], colors=bool(outputs))))
     figures = figure_tables(results) + recovery_events(results.get("objects", {}))
-    sections += [_Section("Sequences", sequence_table(results)), _Section("Figures", figures),
+    sections += [_Section("Presence", presence(results)), _Section("Sequences", sequence_table(results)),
+                 _Section("Figures", figures),
                  _Section("Strata", stratum_table(results)), _time(results, outputs)]
     if outputs:
         sections.append(_Section("State changes", changes_table(outputs)))

@@ -49,8 +49,10 @@ def stratum_table(results: Mapping[str, Any]) -> str:
     rows = [[markup.escape(stratum), markup.number(f["right"]["scenes"], "count"),
              *(markup.number(f[key]["mean"], "share") for key in ("right", "wrong", "found"))]
             for stratum, f in strata.items()]
-    note = ('<p class="small">Means over scenes. Right: MSSD below 0.1 diameter. Wrong: a pose with more than 0.2. '
-            "Found: any pose.</p>")
+    meaning = ("Right: a mask of at least 0.75 IoU where the object is, none where it is not. Wrong: any other mask. "
+               "Found: any mask." if "presence" in results else
+               "Right: MSSD below 0.1 diameter. Wrong: a pose with more than 0.2. Found: any pose.")
+    note = f'<p class="small">Means over scenes. {meaning}</p>'
     return note + markup.table(("stratum", "scenes", "right", "wrong", "found"), rows, "figures")
 
 

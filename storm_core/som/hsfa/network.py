@@ -60,8 +60,12 @@ class HsfaNetwork(nn.Module):
         return Masks(*self.decoder(self.hierarchy(tokens, self.positions, *memory, text), skip))
 
     def forward(self, query: Tensor, views: Tensor, text: Tensor | None = None) -> Masks:
-        """`segment` without a memory kept from before; what training uses."""
-        return self.segment(query, self.remember(views), text)
+        """`segment` without a memory kept from before; what training uses.
+
+        views: (G, V, 8, S, S), each for B / G neighbouring pictures.
+        """
+        memory, times = self.remember(views), len(query) // len(views)
+        return self.segment(query, Memory(*(part.repeat_interleave(times, 1) for part in memory)), text)
 
     def trained_state(self) -> dict[str, Tensor]:
         """Everything but a frozen backbone."""

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -118,12 +119,13 @@ def _batches(samples: Samples, settings: TrainSettings, crew: Crew, first: int) 
     """Batches of the steps from `first`; sample numbers depend on step and rank alone."""
     numbers = [[(step * crew.size + crew.rank) * settings.batch + k for k in range(settings.batch)]
                for step in range(first, settings.steps)]
+    together = partial(collate, queries=settings.data.queries)
     if not settings.workers:
-        yield from (collate([samples[k] for k in batch]) for batch in numbers)
+        yield from (together([samples[k] for k in batch]) for batch in numbers)
         return
     # Spawned: a forked copy of a process with compiled kernels and threads may hang.
     yield from torch.utils.data.DataLoader(samples, batch_sampler=numbers, num_workers=settings.workers,
-                                           collate_fn=collate, multiprocessing_context="spawn")
+                                           collate_fn=together, multiprocessing_context="spawn")
 
 
 def _keep(out: Path, step: int, best: float, better: bool, network: HsfaNetwork, average: MovingAverage,

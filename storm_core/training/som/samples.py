@@ -21,7 +21,10 @@ from storm_core.training.som.split import pictures_for
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """query: (B, 8, S, S). views: (B, V, 8, S, S). target: (B, 1, M, M) in [0, 1]. text: (B, text_dim) or None."""
+    """query: (B, 8, S, S). views: (G, V, 8, S, S), of the object of each B / G neighbouring samples.
+
+    target: (B, 1, M, M) in [0, 1]. text: (B, text_dim) or None.
+    """
 
     query: Tensor
     views: Tensor
@@ -54,12 +57,24 @@ class Samples(torch.utils.data.Dataset):
         if not self._pictures:
             raise ConfigError("no pictures to train with; give data.bop or data.synthetic")
         self._texts = dict(texts or {})
+        self._of_object: dict[str, list[tuple[int, int]]] = {}
+        if training and settings.data.queries > 1:
+            for number, k in self._pictures:
+                for key in objects & sources[number].shown[k]:
+                    self._of_object.setdefault(key, []).append((number, k))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """One sample as tensors without batch axis; see `Batch`."""
         data, stage = self._settings.data, 0 if self._training else 1
         rng = np.random.default_rng([self._settings.seed, stage, int(index)])
-        source, key, frame, mask = self._drawn(rng)
+        # What neighbours share: the object, the lamp and the views.
+        shared = rng
+        if self._of_object:
+            shared = np.random.default_rng([self._settings.seed, 2, int(index) // data.queries])
+            source, key, frame, mask = self._drawn_of(sorted(self._of_object)[shared.integers(len(self._of_object))],
+                                                      rng)
+        else:
+            source, key, frame, mask = self._drawn(rng)
         if self._training:
             frame, mask = augmented(frame, mask, self._settings.augment, rng, may_mirror=source.may_mirror(key))
         views = source.views(key)
@@ -67,7 +82,7 @@ class Samples(torch.utils.data.Dataset):
         s, count = self._network, min(data.views, len(views))
         lamp, chosen = 0, np.linspace(0, len(views) - 1, count).round().astype(int).tolist()
         if self._training:
-            lamp, chosen = int(rng.integers(len(views.lights))), rng.permutation(len(views))[:count].tolist()
+            lamp, chosen = int(shared.integers(len(views.lights))), shared.permutation(len(views))[:count].tolist()
         # Objects with fewer views than asked for repeat some, so that all samples of a batch are alike.
         chosen = (chosen * data.views)[:data.views]
         out = {"query": torch.from_numpy(channels(frame.rgb, frame.depth, frame.camera, window, views.diameter)),
@@ -99,6 +114,22 @@ class Samples(torch.utils.data.Dataset):
                 return source, key, frame, masks[key]
         raise ConfigError("50 pictures in a row show nothing of any object; lower data.min_visible or check the masks")
 
+    def _drawn_of(self, key: str, rng: np.random.Generator) -> tuple:
+        """As `_drawn`, of this object."""
+        mine = self._of_object[key]
+        source = self._sources[mine[0][0]]
+        absent = rng.random() < self._settings.data.absent
+        for _ in range(50):
+            number, k = self._pictures[rng.integers(len(self._pictures))] if absent else mine[rng.integers(len(mine))]
+            if absent and key in self._sources[number].present[k]:
+                continue
+            frame, masks = self._sources[number].picture(k)
+            if absent:
+                return source, key, frame, np.zeros(frame.depth.shape, bool)
+            if masks[key].any():
+                return source, key, frame, masks[key]
+        raise ConfigError(f"50 pictures in a row are of no use for {key}; lower data.min_visible or data.absent")
+
     def _window(self, mask: np.ndarray, rng: np.random.Generator, *, zoom: float) -> Window:
         height, width = mask.shape
         size, change = self._network.input_px, self._settings.augment.scale if self._training else 0.0
@@ -119,6 +150,7 @@ class Samples(torch.utils.data.Dataset):
         return Window(near.x0 + move[0], near.y0 + move[1], near.side, size)
 
 
-def collate(samples: Sequence[Mapping[str, Tensor]]) -> Batch:
+def collate(samples: Sequence[Mapping[str, Tensor]], queries: int = 1) -> Batch:
+    """One batch. queries: neighbouring samples that ask for the same object by the same views."""
     stacked = {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
-    return Batch(stacked["query"], stacked["views"], stacked["target"], stacked.get("text"))
+    return Batch(stacked["query"], stacked["views"][::queries], stacked["target"], stacked.get("text"))

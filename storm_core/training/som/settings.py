@@ -20,12 +20,14 @@ class DataSettings:
 
     bop: tuple[str, ...] = param((), "BOP splits (dataset/train_pbr, dataset/test, ...) with models beside them")
     synthetic: int = param(0, "procedural objects whose scenes are rendered on the fly; 0 = none", "", 0, 100000)
+    composites: bool = param(False, "paste cached renders together instead of rendering every scene: cheap, less real")
     width: int = param(320, "width of rendered pictures", "px", 64, 4096)
     val_objects: float = param(0.2, "share of the objects that only validate", "", 0.0, 0.9)
     val_samples: int = param(64, "fixed samples of a validation", "", 1, 100000)
     absent: float = param(0.15, "share of samples whose object is not in the picture", "", 0.0, 0.9)
     min_visible: float = param(0.1, "smallest visible share of an instance that is asked for", "", 0.0, 1.0)
     views: int = param(6, "reference views per sample, drawn from those of the object", "", 1, 64)
+    queries: int = param(1, "neighbouring samples that ask for one object; its views are encoded once", "", 1, 64)
     zoom: float = param(0.5, "share of samples that show a part of the picture around the object", "", 0.0, 1.0)
 
 
@@ -84,6 +86,8 @@ class TrainSettings:
                                    ("wandb", self.wandb, ("online", "offline", "disabled"))):
             if value not in known:
                 raise ConfigError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if self.batch % self.data.queries:
+            raise ConfigError(f"batch {self.batch} must be a multiple of data.queries {self.data.queries}")
 
 
 def read_settings(path: Path | str | None, overrides: Mapping[str, Any]) -> tuple[TrainSettings, NetworkSettings]:

@@ -1,5 +1,6 @@
 """Pictures with the masks of the objects in them: rendered on the fly from procedural objects on a cluttered table."""
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -25,6 +26,22 @@ _KEPT = 48
 """Pictures kept in memory; one is asked several times within a batch or two."""
 
 
+def camera_of(width: int) -> PinholeCamera:
+    """The camera of training pictures, `width` px wide, 4:3."""
+    height, focal = round(width * 0.75), 0.95 * width
+    return PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+def drawn_cast(keys: Sequence[str], seed: int, index: int) -> list[str]:
+    """Objects of a picture, the first in focus; one may be there several times."""
+    rng = np.random.default_rng([seed, index, 1])
+    cast = [keys[index % len(keys)]]
+    cast += [keys[k] for k in rng.integers(len(keys), size=rng.integers(3, 7))]
+    if rng.random() < 0.2:
+        cast += cast[:1] * int(rng.integers(1, 3))
+    return cast
+
+
 class SyntheticSource:
     """Up to 100,000 procedural objects and pictures of them, all decided by the seed; see `Source`."""
 
@@ -33,12 +50,9 @@ class SyntheticSource:
         """prefix: of the keys. seed: below 2,000; another one means other objects."""
         self._seeds = {f"{prefix}/{k}": FIRST_SEED + 100_000 * seed + k for k in range(objects)}
         self._seed, self._onboarding = seed, onboarding
-        focal = 0.95 * width
-        height = round(width * 0.75)
-        self._camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+        self._camera = camera_of(width)
         self.keys = tuple(self._seeds)
-        casts = [self._cast(k) for k in range(PICTURES_PER_OBJECT * objects)]
-        self.present = [frozenset(cast) for cast in casts]
+        self.present = [frozenset(drawn_cast(self.keys, seed, k)) for k in range(PICTURES_PER_OBJECT * objects)]
         # Whether an object is hidden is only known when the picture is rendered; see `picture`.
         self.shown = self.present
 
@@ -58,7 +72,7 @@ class SyntheticSource:
     def picture(self, index: int) -> tuple[Frame, Masks]:
         """The picture; objects too hidden to be asked for have an empty mask."""
         rng = np.random.default_rng([self._seed, index, 2])
-        cast = self._cast(index)
+        cast = drawn_cast(self.keys, self._seed, index)
         bodies = self._placed([self.model(key) for key in cast], rng)
         scene = Scene(bodies=bodies, planes=room(rng), power=rng.uniform(1, 2.2), ambient=rng.uniform(0.2, 0.5),
                       lamp=(rng.uniform(-1, 1), rng.uniform(-1, 0.2), rng.uniform(0.8, 1.6)))
@@ -74,15 +88,6 @@ class SyntheticSource:
         rgb = np.clip(view.light * rng.uniform(0.8, 1.3), 0, 1) ** (1 / GAMMA)
         frame = Frame(rgb=np.round(255 * rgb).astype(np.uint8), depth=depth, camera=self._camera, stamp_ns=index + 1)
         return frame, self._masks(cast, view)
-
-    def _cast(self, index: int) -> list[str]:
-        """Objects on the table, the first in focus; one may stand there several times."""
-        rng = np.random.default_rng([self._seed, index, 1])
-        cast = [self.keys[index % len(self.keys)]]
-        cast += [self.keys[k] for k in rng.integers(len(self.keys), size=rng.integers(3, 7))]
-        if rng.random() < 0.2:
-            cast += cast[:1] * int(rng.integers(1, 3))
-        return cast
 
     def _placed(self, models: list[ObjectModel], rng: np.random.Generator) -> tuple[Body, ...]:
         spread, places, bodies = rng.uniform(0.09, 0.18), [], []

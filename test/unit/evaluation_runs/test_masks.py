@@ -97,8 +97,13 @@ def score(data: Path, tmp_path: Path, estimates: list[MaskEstimate], *options: s
 
 def test_ground_truth_scores_one(data: Path, tmp_path: Path) -> None:
     results = score(data, tmp_path, true_masks(data))
-    assert results["masks"] == {"ap_storm": 1.0, "ap_bop": pytest.approx(1.0), "iou_mean": 1.0, "n": 2 * IMAGES,
-                                "false_accepts": 0, "presence_known": None}
+    masks = results["masks"]
+    intervals, half = masks.pop("ci95"), masks.pop("half_visible")
+    assert masks == {"ap_storm": 1.0, "ap_bop": pytest.approx(1.0), "iou_mean": 1.0, "n": 2 * IMAGES,
+                     "false_accepts": 0, "presence_known": None}
+    assert intervals["iou_mean"] == [1.0, 1.0] and intervals["ap_bop"] == pytest.approx([1.0, 1.0])
+    assert half["n"] == 2 * IMAGES and half["iou_75"] == 1.0 and "adds_01d" not in half
+    assert half["ci95"]["iou_75"][0] < 0.5, "four images cannot promise much"
     assert not (tmp_path / "out" / "masks.json").exists() and (tmp_path / "out" / "report.html").exists()
 
 

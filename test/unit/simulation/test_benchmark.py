@@ -298,3 +298,22 @@ def test_the_suite_symmetric_is_about_declared_symmetries(tmp_path):
     assert {benchmark.objects[s.target].symmetry for s in benchmark.scenes.values() if s.tags["object"] == "box"} == {
         "discrete"}
     assert SUITES["symmetric"].frames * SUITES["symmetric"].rounds * len(cells(SUITES["symmetric"])) >= 10_000
+
+
+def test_a_fifth_of_the_suite_detection_lacks_its_object(tmp_path):
+    suite = SUITES["detection"]
+    tags = list(cells(suite).values())
+    absent = [t for t in tags if t["presence"] != "present"]
+    assert 5 * len(absent) == len(tags)
+    assert all(t["occlusion"] == "0" and t["distractors"] == "clutter" for t in absent)
+    assert {t["presence"] for t in absent} == {"clutter", "same_shape", "same_print"}
+    out = tmp_path / "detection"
+    strata = ["baseline", "distractors=same_shape", "presence=same_shape", "presence=clutter"]
+    assert simulate(out, "--suite", "detection", "--small", "--strata", *strata, "--workers", "1") == 0
+    benchmark = load_benchmark(out)
+    there = [[benchmark.scenes[k].target in {a.obj_id for a in truth[0]},
+              benchmark.scenes[k].target + 1 in {a.obj_id for a in truth[0]}]
+             for k, truth in ((k, read_annotations(out / s.folder)) for k, s in benchmark.scenes.items())]
+    # (the object, the same shape with another print)
+    assert there == [[True, False], [True, True], [False, True], [False, False]]
+    assert [s.present for s in benchmark.scenes.values()] == [True, True, False, False]

@@ -12,6 +12,7 @@ import pytest
 
 from storm_core.cli import main as cli
 from storm_core.config import OnboardingConfig
+from storm_core.errors import ConfigError
 from storm_core.types import Frame
 from test.real_data import ROOT
 from test.synthetic import bracket, pose, textured_box
@@ -19,13 +20,15 @@ from test.unit.som.small import DINO, LITE, dino_backbone, table_frame, torch
 
 from storm_core.onboarding.views import render_views  # isort: skip
 from storm_core.som.hsfa import checkpoint  # isort: skip
+from storm_core.som.hsfa.network import seeded  # isort: skip
 from storm_core.som.hsfa.settings import settings_from  # isort: skip
+from storm_core.training.som.composites import CompositeSource, background  # isort: skip
 from storm_core.training.som.distributed import Crew, join  # isort: skip
 from storm_core.training.som.run import train  # isort: skip
 from storm_core.training.som.samples import Samples, collate  # isort: skip
 from storm_core.training.som.settings import read_settings  # isort: skip
 from storm_core.training.som.source import BopSource  # isort: skip
-from storm_core.training.som.synthetic import SyntheticSource  # isort: skip
+from storm_core.training.som.synthetic import SyntheticSource, camera_of  # isort: skip
 
 ALONE = Crew(0, 1, "cpu")
 QUIET = {"augment.turn": 0.0, "augment.scale": 0.0, "augment.color": 0.0, "augment.blur": 0.0, "augment.erase": 0.0,
@@ -116,7 +119,6 @@ def test_the_network_with_a_frozen_backbone_trains_in_bf16(source: TableSource, 
 @pytest.mark.slow
 def test_eight_pictures_are_learned_by_heart_in_200_steps(source: TableSource) -> None:
     """The network, its losses and its gradients can express the task: IoU of 0.95 on what it was shown."""
-    from storm_core.som.hsfa.network import seeded
     from storm_core.training.som.losses import iou_of, objective
     from storm_core.training.som.settings import LossSettings
 
@@ -203,6 +205,39 @@ def test_rendered_scenes_are_repeatable_and_their_masks_are_right(tmp_path: Path
     assert any(m.any() for m in masks.values())
     others = SyntheticSource(4, 5000, 160, onboarding, prefix="validation")
     assert not set(first._seeds.values()) & set(others._seeds.values())
+
+
+def test_pasted_pictures_are_repeatable_and_what_is_nearer_hides_the_rest(tmp_path: Path) -> None:
+    onboarding = OnboardingConfig(cache=str(tmp_path), views=4)
+    first, second = (CompositeSource(3, 0, 160, onboarding) for _ in range(2))
+    assert first._seeds == SyntheticSource(3, 0, 160, onboarding)._seeds, "objects split alike in both kinds of data"
+    for index in range(3):
+        frame, masks = first.picture(index)
+        again, _ = second.picture(index)
+        assert (frame.rgb == again.rgb).all() and (frame.depth == again.depth).all()
+        assert masks.keys() == first.present[index]
+        assert sum(m.astype(int) for m in masks.values()).max() <= 1
+    plain = background(camera_of(160), np.random.default_rng([0, 2, 3]))[1]
+    _, masks = first.picture(2)
+    seen = np.any(list(masks.values()), 0) & (frame.depth > 0)
+    assert np.median((plain - frame.depth)[seen]) > 0.005, "objects stand before the background"
+
+
+def test_neighbouring_samples_share_the_object_and_its_views(tmp_path: Path) -> None:
+    source = CompositeSource(3, 0, 160, OnboardingConfig(cache=str(tmp_path), views=4))
+    settings, _ = read_settings(None, {"data.views": 3, "data.queries": 4, "batch": 8, "data.absent": 0.3})
+    data = Samples([source], frozenset(source.keys), frozenset(), settings, LITE, training=True)
+    samples = [data[k] for k in range(8)]
+    for group in (samples[:4], samples[4:]):
+        assert all(torch.equal(s["views"], group[0]["views"]) for s in group)
+        assert not torch.equal(group[0]["query"], group[1]["query"])
+    together, apart = collate(samples, 4), collate(samples)
+    assert together.views.shape[0] == 2 and apart.views.shape[0] == 8
+    network = seeded(LITE, 0).eval()
+    assert torch.allclose(network(together.query, together.views).logits, network(apart.query, apart.views).logits,
+                          atol=1e-5)
+    with pytest.raises(ConfigError, match="multiple of data.queries"):
+        read_settings(None, {"data.queries": 5})
 
 
 def test_samples_show_the_object_where_the_target_says(tmp_path: Path) -> None:
