@@ -13,7 +13,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.score_model import polish
 from storm_core.score_model.annealing import Path, anneal
 from storm_core.score_model.clouds import scene_points
-from storm_core.score_model.modes import local_spread
+from storm_core.score_model.modes import local_spread, sight_limit
 from storm_core.score_model.network_score import NetworkScore, Runtime
 from storm_core.score_model.particles import Particles, noisy, particles_of, uniform_particles
 from storm_core.score_model.results import ScoreResult
@@ -31,9 +31,6 @@ MIN_FITNESS = 0.2
 
 TEMPERATURE = 0.3
 """Factor of expected error (natural logarithm) that changes a particle's weight by a factor of e."""
-
-FLOOR = 0.002
-"""Error no particle can see: share of the distance."""
 
 
 class NetworkRefiner:
@@ -150,9 +147,7 @@ def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, po
         assert given is not None, "a chosen particle is near itself"
         covariance = given.covariance
     else:
-        floor = FLOOR * center[2]
-        floors = np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-        covariance = left_covariance(spread + floors, center)
+        covariance = left_covariance(spread + sight_limit(model, center), center)
     evidence = to_evidence(compare(features, model, pose[None])[0])
     return Registration(object_name=model.name if given is None else given.object_name, stamp_ns=stamp_ns,
                         cam_from_obj=pose, covariance=0.5 * (covariance + covariance.T), evidence=evidence,

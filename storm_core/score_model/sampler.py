@@ -14,6 +14,7 @@ from storm_core.evidence.compare import scores as geometric_scores
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import se3_exp, so3_log
+from storm_core.score_model.modes import sight_limit
 from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
@@ -45,9 +46,6 @@ MIN_FITNESS = 0.2
 
 TEMPERATURE = 0.02
 """Fitness difference that changes a particle's weight by a factor of e."""
-
-CALIBRATION = 0.002
-"""Error no particle can see: share of the distance."""
 
 
 class LangevinRefiner:
@@ -170,9 +168,7 @@ class LangevinRefiner:
         # Few effective particles understate the spread; a Wishart-like correction, bounded.
         effective = 1.0 / np.sum(weights**2)
         spread *= min(effective / max(effective - 1.0, 0.5), 2.0)
-        floor = CALIBRATION * center[2]
-        spread += np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-        covariance = left_covariance(spread, center)
+        covariance = left_covariance(spread + sight_limit(model, center), center)
         table = compare(features, model, pose[None])
         return Registration(
             object_name=given.object_name,
