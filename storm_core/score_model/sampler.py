@@ -18,6 +18,7 @@ from storm_core.score_model.modes import sight_limit
 from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
+from storm_core.score_model.twins import share_out, twin_turns
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.optimise import align, tolerance
@@ -53,9 +54,13 @@ class LangevinRefiner:
 
     def __init__(self, models: dict[str, ObjectModel], config: ScoreModelConfig, seed: int = 0) -> None:
         self._models, self._config, self._seed = models, config, seed
+        self._turns: dict[str, NDArray[np.float64]] = {}
 
     def refine(self, frame: Frame, registration: Registration) -> ScoreResult:
-        """Particles around a registered pose, and the pose itself where no particle fits better.
+        """Particles around a registered pose and its twins, and the pose itself where no particle fits better.
+
+        A twin is the pose after a turn that the shape, or a declared symmetry, maps onto itself; the particles are
+        shared out over the twins that the image allows. The refined pose and its covariance stay with the given mode.
 
         The seed and the frame's stamp decide the noise: the same input gives the same particles.
         """
@@ -91,8 +96,13 @@ class LangevinRefiner:
         chosen = int(np.argmax(rank))
         accepted = chosen > 0 and rank[chosen] > max(rank[0] + MARGIN, MIN_FITNESS)
         pose = candidates[chosen if accepted else 0]
-        weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
-        weights /= weights.sum()
+        weights = tempered(fitness)
+        refined = self._registration(features, model, registration, pose, poses, weights)
+        turns = self._twins(model)
+        if len(turns) > 1:
+            shares = tempered(self._fitness(features, model, pose @ turns))
+            poses, weights = share_out(poses, weights, turns, shares, rng)
+            fitness = self._fitness(features, model, poses)
         return ScoreResult(
             cam_from_objs=poses,
             weights=weights,
@@ -100,8 +110,13 @@ class LangevinRefiner:
             accepted=bool(accepted),
             pose_history=np.stack(history),
             score_history=np.stack(score_history),
-            registration=self._registration(features, model, registration, pose, poses, weights),
+            registration=refined,
         )
+
+    def _twins(self, model: ObjectModel) -> NDArray[np.float64]:
+        if model.name not in self._turns:
+            self._turns[model.name] = twin_turns(model)
+        return self._turns[model.name]
 
     def _step(
         self,
@@ -178,6 +193,12 @@ class LangevinRefiner:
             probability=given.probability,
             evidence=to_evidence(table[0]),
         )
+
+
+def tempered(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (N,), sum 1, of poses with given fitness."""
+    weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
+    return weights / weights.sum()
 
 
 def prior_information(model: ObjectModel) -> NDArray[np.float64]:
