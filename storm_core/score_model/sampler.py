@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import ScoreModelConfig
-from storm_core.evidence.compare import ZNCC, compare, to_evidence
-from storm_core.evidence.compare import scores as geometric_scores
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import se3_exp, so3_log
+from storm_core.score_model.fitness import fitness_of
 from storm_core.score_model.modes import sight_limit
 from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
@@ -86,13 +86,13 @@ class LangevinRefiner:
             history.append(poses.copy())
             score_history.append(s)
         features = frame_features(frame)
-        fitness = self._fitness(features, model, poses)
+        fitness = fitness_of(features, model, poses)
         best = poses[np.argsort(-fitness, kind="stable")[:POLISHED]]
         polished = self._polish(score, model, best, registration, sensor)
         candidates = np.concatenate(
             [registration.cam_from_obj[None], polished, self._with_contour(frame, model, polished[:2])]
         )
-        rank = self._fitness(features, model, candidates)
+        rank = fitness_of(features, model, candidates)
         chosen = int(np.argmax(rank))
         accepted = chosen > 0 and rank[chosen] > max(rank[0] + MARGIN, MIN_FITNESS)
         pose = candidates[chosen if accepted else 0]
@@ -100,9 +100,9 @@ class LangevinRefiner:
         refined = self._registration(features, model, registration, pose, poses, weights)
         turns = self._twins(model)
         if len(turns) > 1:
-            shares = tempered(self._fitness(features, model, pose @ turns))
+            shares = tempered(fitness_of(features, model, pose @ turns))
             poses, weights = share_out(poses, weights, turns, shares, rng)
-            fitness = self._fitness(features, model, poses)
+            fitness = fitness_of(features, model, poses)
         return ScoreResult(
             cam_from_objs=poses,
             weights=weights,
@@ -160,12 +160,6 @@ class LangevinRefiner:
             colors = ColorModel(count(frame, view, tolerance(model.diameter)))
             out.append(align(frame, model, pose, colors.posterior, ALIGN_ITERATIONS, gates=(0.1, 0.06)).cam_from_obj)
         return np.stack(out)
-
-    def _fitness(self, features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Depth inliers minus free-space violations plus colour agreement of coloured meshes, (N,); more is better."""
-        tau = max(0.004, 0.03 * model.diameter)
-        table = compare(features, model, poses, side=56, tau=tau, contour=False)
-        return geometric_scores(table) + 0.3 * np.nan_to_num(table[:, ZNCC])
 
     def _registration(
         self,
