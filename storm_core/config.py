@@ -104,8 +104,9 @@ class ScoreModelConfig:
     start: float = param(0.5, "network: noise level at which the refinement of a given pose starts", "", 0.05, 1.0)
     polish: str = param("icp", "network: what follows the last step: icp, svd (alignment of the latents) or none",
                         choices=("icp", "svd", "none"))
-    selection: str = param("combined", "network: which particle is answered: combined, learned, fitness, latent, score "
-                           "or random", choices=("combined", "learned", "fitness", "latent", "score", "random"))
+    selection: str = param("combined", "network: which particle is answered: combined, learned, explained, fitness, "
+                           "latent, score or random",
+                           choices=("combined", "learned", "explained", "fitness", "latent", "score", "random"))
     device: str = param("numpy", "network: numpy (needs no torch), cpu or cuda", choices=("numpy", "cpu", "cuda"))
 
 

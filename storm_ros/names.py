@@ -73,3 +73,11 @@ def service(object_name: str, action: str) -> str:
 
 def particles_topic(object_name: str) -> str:
     return f"~/{token(object_name)}/particles"
+
+
+def modes_topic(object_name: str) -> str:
+    return f"~/{token(object_name)}/modes"
+
+
+def refined_topic(object_name: str) -> str:
+    return f"~/{token(object_name)}/pose"

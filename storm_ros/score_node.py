@@ -1,30 +1,44 @@
-"""score_node: refines healthy poses into distributions with the score model; never in anybody's way."""
+"""score_node: refines poses into distributions with the score model; never in anybody's way."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray
 from vision_msgs.msg import Detection3DArray
 
 from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
-from storm_core.types import Judgement, Registration, Track, Verdict
+from storm_core.types import Evidence, Judgement, Registration, Track, Verdict
 from storm_ros import names, qos, records
-from storm_ros.conversions import header, stamp_ns, to_pose
+from storm_ros.conversions import header, stamp_ns
 from storm_ros.detections import EpochTrack, read_tracks, tracks_message
+from storm_ros.distributions import DistributionOutput
 from storm_ros.frames import FrameBuffer
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.running import run
 from storm_ros.stages import Models
 
-Job = tuple[EpochTrack, Judgement]
+LATE_NS = 500_000_000
+"""A refinement that would begin later than this after its frame is skipped: the object has moved on, and a newer frame
+is as good. pose_node takes no correction older than a second."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A pose to refine. judgement: None while the monitor has not spoken yet."""
+
+    item: EpochTrack
+    judgement: Judgement | None
 
 
 class ScoreNode(StormNode):
-    """Refines the first healthy pose after a registration, then one every `score_model.period`."""
+    """Refines each registration as soon as its first track is out, before it is verified, then one healthy pose every
+    `score_model.period`.
+
+    It only listens to the tracker: a correction is sent when it is ready and applied between two frames.
+    """
 
     def __init__(self, stages: object = None, **kwargs: object) -> None:
         super().__init__("score_node", stages, **kwargs)
@@ -43,8 +57,7 @@ class ScoreNode(StormNode):
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._done: dict[str, tuple[int, int]] = {}
         self._refined = self.create_publisher(Detection3DArray, names.REFINED, qos.results())
-        self._particles = {name: self.create_publisher(PoseArray, names.particles_topic(name), qos.results())
-                           for name in self.models}
+        self._outputs = {name: DistributionOutput(self, model) for name, model in self.models.items()}
         self._inputs = []
         if not self.config.score_model.enable:
             return
@@ -57,35 +70,46 @@ class ScoreNode(StormNode):
     def disconnect(self) -> None:
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for publisher in (self._refined, *self._particles.values()):
-            self.destroy_publisher(publisher)
+        self.destroy_publisher(self._refined)
+        for output in self._outputs.values():
+            output.destroy()
 
     def adopt(self, models: Models, config: StormConfig) -> None:
         if config.score_model.enable:
             self._refiner = self.stages.score_refiner(config, models)
-        for name in [name for name in models if name not in self.models]:
-            self._particles[name] = self.create_publisher(PoseArray, names.particles_topic(name), qos.results())
-        for name in [name for name in self.models if name not in models]:
-            self.destroy_publisher(self._particles.pop(name))
+        for name in [name for name in self._outputs if name not in models]:
+            self._outputs.pop(name).destroy()
+        for name, model in models.items():
+            if name in self._outputs:  # its mesh may have been replaced
+                self._outputs[name].model = model
+            else:
+                self._outputs[name] = DistributionOutput(self, model)
 
     def _on_tracks(self, message: Detection3DArray) -> None:
-        self._enqueue(self._join.first(stamp_ns(message.header.stamp), read_tracks(message)))
+        tracks = read_tracks(message)
+        for item in tracks:
+            if not item.track.coasting and self._done.get(item.track.object_name, (-1, 0))[0] != item.epoch:
+                self._enqueue(Job(item, None))
+        self._pair(self._join.first(stamp_ns(message.header.stamp), tracks))
 
     def _on_judgements(self, message: DiagnosticArray) -> None:
-        self._enqueue(self._join.second(stamp_ns(message.header.stamp), records.read_judgements(message)))
+        self._pair(self._join.second(stamp_ns(message.header.stamp), records.read_judgements(message)))
 
-    def _enqueue(self, pair: tuple[list[EpochTrack], list[records.Judged]] | None) -> None:
+    def _pair(self, pair: tuple[list[EpochTrack], list[records.Judged]] | None) -> None:
+        """Tracks of one frame and what the monitor says of them."""
         if pair is None:
             return
-        judgements = {item.judgement.object_name: item for item in pair[1]}
+        judgements = {item.judgement.object_name: item.judgement for item in pair[1]}
         for item in pair[0]:
-            judged = judgements.get(item.track.object_name)
-            if item.track.object_name not in self._particles or judged is None:
-                continue
-            if judged.judgement.verdict is not Verdict.HEALTHY or not self._due(item):
-                continue
-            self._done[item.track.object_name] = (item.epoch, item.track.stamp_ns)
-            self._worker.put((item, judged.judgement), item.track.object_name)
+            judgement = judgements.get(item.track.object_name)
+            if judgement is not None and judgement.verdict is Verdict.HEALTHY and self._due(item):
+                self._enqueue(Job(item, judgement))
+
+    def _enqueue(self, job: Job) -> None:
+        track = job.item.track
+        if track.object_name in self._outputs:
+            self._done[track.object_name] = (job.item.epoch, track.stamp_ns)
+            self._worker.put(job, track.object_name)
 
     def _due(self, item: EpochTrack) -> bool:
         epoch, stamp = self._done.get(item.track.object_name, (-1, 0))
@@ -93,27 +117,33 @@ class ScoreNode(StormNode):
 
     def _refine(self, job: Job) -> None:
         """In the worker: the pose as it was and as it is now better known, under the same stamp."""
-        item, judgement = job
-        track = item.track
-        lazy = self._buffer.nearest(track.stamp_ns)
-        if lazy is None:
-            self.diagnostics.drop("frames_gone")
+        item, track = job.item, job.item.track
+        lazy, newest = self._buffer.nearest(track.stamp_ns), self._buffer.newest()
+        late = newest is not None and newest.stamp_ns - track.stamp_ns > LATE_NS
+        if late or lazy is None:
+            self.diagnostics.drop("late" if late else "frames_gone")
+            self._done.pop(track.object_name, None)  # the next track is tried instead
             return
-        registration = Registration(
-            object_name=track.object_name, stamp_ns=track.stamp_ns, cam_from_obj=track.cam_from_obj,
-            covariance=track.covariance, probability=judgement.probability, evidence=judgement.evidence)
         with self.diagnostics.timed("refine"):
-            result = self._refiner.refine(lazy.frame(), registration)
+            result = self._refiner.refine(lazy.frame(), as_registration(job))
         self.diagnostics.event("refined")
-        at = header(track.stamp_ns, lazy.frame_id)
-        particles = [to_pose(pose) for pose in np.asarray(result.cam_from_objs)]
-        if track.object_name not in self._particles:
+        output = self._outputs.get(track.object_name)
+        if output is None:  # removed while it was refined
             return
-        self._particles[track.object_name].publish(PoseArray(header=at, poses=particles))
+        output.publish(result, header(track.stamp_ns, lazy.frame_id))
         better = Track(object_name=track.object_name, stamp_ns=track.stamp_ns, innovation=0.0,
                        cam_from_obj=result.registration.cam_from_obj, covariance=result.registration.covariance)
         self._refined.publish(tracks_message([item, EpochTrack(track=better, epoch=item.epoch)], track.stamp_ns,
                                              lazy.frame_id))
+
+
+def as_registration(job: Job) -> Registration:
+    """A tracked pose in the form that refiners take; nobody has vouched for one that is not judged yet."""
+    track, judgement = job.item.track, job.judgement
+    return Registration(
+        object_name=track.object_name, stamp_ns=track.stamp_ns, cam_from_obj=track.cam_from_obj,
+        covariance=track.covariance, probability=0.5 if judgement is None else judgement.probability,
+        evidence=Evidence() if judgement is None else judgement.evidence)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -22,7 +22,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description=(
             "Register every object in every picture (or start from --init poses), spread particles around it, print a "
             "table and write all particles, their history and their scores to a .npy results dictionary. With --masks "
-            "the trained network samples poses from masks alone. The section score_model of --config, or --set, "
+            "poses are sampled from masks alone. The section score_model of --config, or --set, "
             "chooses method, weights, sampler, steps, particles, polish and selection."
         ),
     )
@@ -53,7 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         choices=("gt", "som", "disturbed"),
         default="",
         help="sample from masks alone, without a pose: mask_visib of a BOP dataset, what STORM segments, or mask_visib "
-        "morphologically disturbed; needs score_model.method=network",
+        "morphologically disturbed",
     )
     parser.add_argument(
         "--split",
@@ -125,9 +125,6 @@ def _source(args: argparse.Namespace) -> "tuple[StormConfig, dict[str, ObjectMod
         if args.split:
             raise ConfigError("--split chooses masks of a BOP dataset; add --masks gt, som or disturbed")
         return from_poses(args, require_models(config))
-    if config.score_model.method != "network":
-        raise ConfigError(f"--masks {args.masks} samples without a start pose, which needs the trained network; add "
-                          "--set score_model.method=network (and score_model.weights=FILE for your own weights)")
     return from_masks(args, config)
 
 

@@ -70,14 +70,13 @@ def from_masks(args: argparse.Namespace, config: "StormConfig"
                ) -> "tuple[StormConfig, dict[str, ObjectModel], RefineSource]":
     """Sample from masks alone."""
     from storm_core.evaluation.dataset import open_dataset
-    from storm_core.pipeline.build import build_models
-    from storm_core.score_model.network_refiner import NetworkRefiner
+    from storm_core.pipeline.build import build_mask_sampler, build_models
 
     dataset = open_dataset(Path(args.recording), models=config.models, objects=config.objects,
                            scenes=() if args.scene is None else (args.scene,), all_annotations=bool(args.split))
     config = replace(config, models=str(dataset.models), objects=dataset.names)
     models = build_models(config)
-    refiner = NetworkRefiner(models, config.score_model, seed=config.seed)
+    sampler = build_mask_sampler(config, models)
 
     def items() -> Iterator[Refined]:
         from tqdm import tqdm
@@ -88,7 +87,7 @@ def from_masks(args: argparse.Namespace, config: "StormConfig"
         chosen = cases(dataset, config, models, args.masks, images=args.images, split=args.split)
         for number, case in enumerate(tqdm(chosen, unit="target", disable=None)):
             begin = time.perf_counter()
-            result = None if case.mask is None else refiner.sample(case.frame, case.name, case.mask)
+            result = None if case.mask is None else sampler.sample(case.frame, case.name, case.mask)
             seconds = time.perf_counter() - begin
             if result is None:
                 print(f"image {case.key}: no mask with measured depth for object {case.name}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""The score network over a BOP dataset: pose distributions of every target from its mask, and how good each rule is."""
+"""The score model over a BOP dataset: pose distributions of every target from its mask, and how good each rule is."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.config import StormConfig
 from storm_core.errors import DatasetError
 from storm_core.evaluation.dataset import Dataset
+from storm_core.evaluation.explained import without
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform
 from storm_core.geometry.symmetry import shape_symmetries
+from storm_core.interfaces import Localizer
+from storm_core.metrics.pose_error import mask_iou
 from storm_core.pipeline.build import build_localizer
 from storm_core.score_model.modes import find_modes
 from storm_core.score_model.results import ScoreResult
@@ -73,19 +76,50 @@ def cases(dataset: Dataset, config: StormConfig, models: dict[str, ObjectModel],
         for obj_id, count in dataset.wanted[image.key].items():
             numbers = [k for k, a in enumerate(annotated) if a.obj_id == obj_id]
             numbers.sort(key=lambda k, a=annotated: -np.nan_to_num(a[k].visible, nan=1.0))
-            for k in sorted(numbers[:count]):
-                if localizer is None:
-                    mask = read_visible_mask(scene, image.im_id, k)
-                    if mask.shape != frame.depth.shape:
-                        raise DatasetError(f"{scene}: mask {k} of image {image.im_id} is {mask.shape}, its frame "
-                                           f"{frame.depth.shape}")
-                    if masks == "disturbed":
-                        rng = np.random.default_rng([config.seed, image.scene_id, image.im_id, k])
-                        mask = disturbed_mask(mask, rng, strength)
-                else:
-                    found = localizer.localize(frame, str(obj_id), Hint())
-                    mask = found.mask if isinstance(found, Localization) else None
-                yield Case(image, frame, str(obj_id), mask, annotated[k].cam_from_obj)
+            numbers = sorted(numbers[:count])
+            name, own = str(obj_id), [_own_mask(scene, image.im_id, k, frame) for k in numbers]
+            if localizer is not None:
+                own = matched(own, searched(localizer, frame, models[name], len(numbers)))
+            elif masks == "disturbed":
+                own = [disturbed_mask(mask, np.random.default_rng([config.seed, image.scene_id, image.im_id, k]),
+                                      strength) for k, mask in zip(numbers, own, strict=True)]
+            for k, mask in zip(numbers, own, strict=True):
+                yield Case(image, frame, name, mask, annotated[k].cam_from_obj)
+
+
+def _own_mask(scene: Path, im_id: int, number: int, frame: Frame) -> NDArray[np.bool_]:
+    """The visible mask (H, W) of one annotation."""
+    mask = read_visible_mask(scene, im_id, number)
+    if mask.shape != frame.depth.shape:
+        raise DatasetError(f"{scene}: mask {number} of image {im_id} is {mask.shape}, its frame {frame.depth.shape}")
+    return mask
+
+
+def searched(localizer: Localizer, frame: Frame, model: ObjectModel, count: int) -> list[NDArray[np.bool_]]:
+    """Masks (H, W) of at most `count` instances, found one after the other; what was found is out of the next's way."""
+    out: list[NDArray[np.bool_]] = []
+    while len(out) < count:
+        found = localizer.localize(frame, model.name, Hint())
+        if not isinstance(found, Localization):
+            break
+        out.append(found.mask)
+        frame = without(frame, found.mask)
+    return out
+
+
+def matched(true: Sequence[NDArray[np.bool_]], found: Sequence[NDArray[np.bool_]]) -> list[NDArray[np.bool_] | None]:
+    """For each true mask the found one that covers it best, each given to one only; None where none is left.
+
+    Only with two instances of one object in an image is there anything to choose.
+    """
+    left, out = list(range(len(found))), [None] * len(true)
+    overlap = np.array([[mask_iou(a, b) for b in found] for a in true]).reshape(len(true), len(found))
+    for t in np.argsort(-overlap.max(1, initial=0.0), kind="stable"):
+        if left:
+            best = max(left, key=lambda k, t=t: overlap[t, k])
+            left.remove(best)
+            out[t] = found[best]
+    return out
 
 
 def true_pose(path: Path, key: tuple[int, int], name: str, near: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -143,6 +177,11 @@ def outcome_of(case: Case, model: ObjectModel, result: ScoreResult | None, secon
         record = {"fitness": result.fitness, "true_errors": errors, **result.extras}
         row[key] = {rule: float(errors[select(record, rule)]) for rule in possible(record)}
     return row
+
+
+def without_colors(model: ObjectModel) -> ObjectModel:
+    """The bare shape, and a content hash of its own: what is cached of the coloured model knows its colours."""
+    return replace(model, colors=None, sha256=f"{model.sha256}-bare")
 
 
 _SYMMETRIC: dict[str, bool] = {}

@@ -7,6 +7,7 @@ from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, T
 from storm_core.models.packages import require_packages
 from storm_core.onboarding.views import ReferenceViews
 from storm_core.pipeline.system import Pipeline
+from storm_core.score_model.results import MaskSampler
 
 
 def build_models(config: StormConfig) -> dict[str, ObjectModel]:
@@ -94,6 +95,16 @@ def build_score_refiner(config: StormConfig, models: dict[str, ObjectModel]) -> 
     from storm_core.score_model.sampler import LangevinRefiner
 
     return LangevinRefiner(models, config.score_model, seed=config.seed)
+
+
+def build_mask_sampler(config: StormConfig, models: dict[str, ObjectModel]) -> MaskSampler:
+    if config.score_model.method == "network":
+        from storm_core.score_model.network_refiner import NetworkRefiner
+
+        return NetworkRefiner(models, config.score_model, seed=config.seed)
+    from storm_core.score_model.view_sampler import ViewSampler
+
+    return ViewSampler(models, config.score_model, config.onboarding)
 
 
 def build_pipeline(config: StormConfig, models: dict[str, ObjectModel] | None = None) -> Pipeline:

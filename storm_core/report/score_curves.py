@@ -1,10 +1,10 @@
-"""Recall and time of the score network over its number of steps, as one picture."""
+"""Recall and time of the score model over its number of steps, as one picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SHOWN = ("random", "latent", "learned", "combined", "oracle")
+SHOWN = ("random", "latent", "fitness", "explained", "learned", "combined", "oracle")
 
 
 def plot_steps(file: Path, runs: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

@@ -7,9 +7,13 @@ from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, so3_log
+from storm_core.tracking.uncertainty import left_covariance
 
 SHIFT, TURN = 0.1, 0.35
 """Particles nearer to each other belong to one mode: diameters, radians."""
+
+CALIBRATION = 0.002
+"""Error of camera and depth that all particles share: part of the distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +27,12 @@ class Mode:
     members: NDArray[np.int64]
 
 
-def find_modes(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[np.float64], *, least: float = 0.05
+def find_modes(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[np.float64], *, least: float = 0.1
                ) -> list[Mode]:
-    """Modes of particles (N, 4, 4) with weights (N,), heaviest first; those lighter than `least` are left out.
+    """Modes of particles (N, 4, 4) with weights (N,), heaviest first, at least one.
 
-    Greedy: the heaviest particle that is left takes everything near it.
+    Greedy: the heaviest particle that is left takes everything near it. Modes lighter than `least` of the heaviest are
+    left out: a bottle may have twenty, each of them as good as the others.
     """
     left = np.ones(len(poses), bool)
     modes = []
@@ -36,7 +41,24 @@ def find_modes(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[
         members = np.flatnonzero(left & is_near(model, poses[best], poses))
         left[members] = False
         modes.append(Mode(poses[best], float(weights[members].sum()), members))
-    return sorted((m for m in modes if m.weight >= least), key=lambda m: -m.weight)
+    modes.sort(key=lambda m: -m.weight)
+    return [m for m in modes if m.weight >= least * modes[0].weight]
+
+
+def mode_covariance(model: ObjectModel, mode: Mode, poses: NDArray[np.float64], weights: NDArray[np.float64]
+                    ) -> NDArray[np.float64]:
+    """Covariance (6, 6) of one mode of particles (N, 4, 4), in the form of `Registration.covariance`."""
+    spread = local_spread(model, mode.cam_from_obj, poses[mode.members], weights[mode.members])
+    assert spread is not None, "a mode's own particle is near it"
+    center = mode.cam_from_obj[:3, :3] @ model.center + mode.cam_from_obj[:3, 3]
+    covariance = left_covariance(spread + sight_limit(model, center), center)
+    return 0.5 * (covariance + covariance.T)
+
+
+def sight_limit(model: ObjectModel, center: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variances (6, 6) at an object centre (3,) [m] that no particle can see: they all look at the same image."""
+    shift = CALIBRATION * center[2]
+    return np.diag([shift**2] * 3 + [(2 * shift / model.diameter) ** 2] * 3)
 
 
 def is_near(model: ObjectModel, pose: NDArray[np.float64], poses: NDArray[np.float64]) -> NDArray[np.bool_]:

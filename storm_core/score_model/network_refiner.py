@@ -5,15 +5,15 @@ from numpy.typing import NDArray
 
 from storm_core.config import ScoreModelConfig
 from storm_core.errors import InputError
-from storm_core.evidence.compare import ZNCC, compare, to_evidence
-from storm_core.evidence.compare import scores as geometric_scores
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.verifier import DEFAULT
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.score_model import polish
 from storm_core.score_model.annealing import Path, anneal
 from storm_core.score_model.clouds import scene_points
-from storm_core.score_model.modes import local_spread
+from storm_core.score_model.fitness import explained_fitness, fitness_of
+from storm_core.score_model.modes import local_spread, sight_limit
 from storm_core.score_model.network_score import NetworkScore, Runtime
 from storm_core.score_model.particles import Particles, noisy, particles_of, uniform_particles
 from storm_core.score_model.results import ScoreResult
@@ -32,15 +32,12 @@ MIN_FITNESS = 0.2
 TEMPERATURE = 0.3
 """Factor of expected error (natural logarithm) that changes a particle's weight by a factor of e."""
 
-FLOOR = 0.002
-"""Error no particle can see: share of the distance."""
-
 
 class NetworkRefiner:
     """The ScoreRefiner with the trained network.
 
-    Its results carry extras: expected_errors (N,) [diameters], score_norms (N,), latent_distances (N,), scene_latent
-    (3, C), object_latents (N, 3, C).
+    Its results carry extras: expected_errors (N,) [diameters], score_norms (N,), latent_distances (N,), explained (N,)
+    fitness with the mask's part, scene_latent (3, C), object_latents (N, 3, C).
     """
 
     def __init__(self, models: dict[str, ObjectModel], config: ScoreModelConfig, seed: int = 0,
@@ -89,6 +86,7 @@ class NetworkRefiner:
         extras = judged(score, path, particles)
         poses = score.poses(particles)
         fitness = fitness_of(features, model, poses)
+        extras["explained"] = explained_fitness(features, model, poses, mask)
         errors = np.log(extras["expected_errors"])
         weights = np.exp((errors.min() - errors) / TEMPERATURE)
         weights /= weights.sum()
@@ -122,16 +120,6 @@ def judged(score: NetworkScore, path: Path, particles: Particles) -> dict[str, N
             "object_latents": objects}
 
 
-def fitness_of(features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Depth inliers minus free-space violations of poses (N, 4, 4), and colour agreement of coloured meshes.
-
-    About 1 for a perfect pose without colour; more is better.
-    """
-    tau = max(0.004, 0.03 * model.diameter)
-    table = compare(features, model, poses, side=56, tau=tau, contour=False)
-    return geometric_scores(table) + 0.3 * np.nan_to_num(table[:, ZNCC])
-
-
 def _is_better(features: FrameFeatures, model: ObjectModel, pose: NDArray[np.float64], given: NDArray[np.float64]
                ) -> bool:
     new, old = fitness_of(features, model, np.stack([pose, given]))
@@ -150,9 +138,7 @@ def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, po
         assert given is not None, "a chosen particle is near itself"
         covariance = given.covariance
     else:
-        floor = FLOOR * center[2]
-        floors = np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-        covariance = left_covariance(spread + floors, center)
+        covariance = left_covariance(spread + sight_limit(model, center), center)
     evidence = to_evidence(compare(features, model, pose[None])[0])
     return Registration(object_name=model.name if given is None else given.object_name, stamp_ns=stamp_ns,
                         cam_from_obj=pose, covariance=0.5 * (covariance + covariance.T), evidence=evidence,
@@ -165,4 +151,5 @@ def _kept(registration: Registration) -> ScoreResult:
     unknown = np.full(1, np.nan)
     return ScoreResult(cam_from_objs=pose, weights=np.ones(1), fitness=unknown, accepted=False,
                        registration=registration, pose_history=pose[None], score_history=np.zeros((0, 1, 6)),
-                       extras={"expected_errors": unknown, "score_norms": unknown, "latent_distances": unknown})
+                       extras={"expected_errors": unknown, "score_norms": unknown, "latent_distances": unknown,
+                               "explained": unknown})

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from storm_core.errors import DatasetError
 from storm_core.geometry.pose import so3_log
 from storm_core.score_model.selection import possible, select
-from storm_core.types import Registration
+from storm_core.types import Frame, Registration
 
 if TYPE_CHECKING:
     import pandas
@@ -41,6 +41,12 @@ class ScoreResult:
     pose_history: NDArray[np.float64]
     score_history: NDArray[np.float64]
     extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+class MaskSampler(Protocol):
+    """What samples poses of one object from its mask (H, W) alone; None when it holds hardly any measured depth."""
+
+    def sample(self, frame: Frame, object_name: str, mask: NDArray[np.bool_]) -> ScoreResult | None: ...
 
 
 def to_record(image: str, result: ScoreResult, seconds: float) -> dict[str, Any]:

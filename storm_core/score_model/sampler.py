@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import ScoreModelConfig
-from storm_core.evidence.compare import ZNCC, compare, to_evidence
-from storm_core.evidence.compare import scores as geometric_scores
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import se3_exp, so3_log
+from storm_core.score_model.fitness import fitness_of
+from storm_core.score_model.modes import sight_limit
 from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
+from storm_core.score_model.twins import share_out, twin_turns
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.optimise import align, tolerance
@@ -46,18 +48,19 @@ MIN_FITNESS = 0.2
 TEMPERATURE = 0.02
 """Fitness difference that changes a particle's weight by a factor of e."""
 
-CALIBRATION = 0.002
-"""Error no particle can see: share of the distance."""
-
 
 class LangevinRefiner:
     """The default ScoreRefiner: an analytic noise-conditioned score, no weights."""
 
     def __init__(self, models: dict[str, ObjectModel], config: ScoreModelConfig, seed: int = 0) -> None:
         self._models, self._config, self._seed = models, config, seed
+        self._turns: dict[str, NDArray[np.float64]] = {}
 
     def refine(self, frame: Frame, registration: Registration) -> ScoreResult:
-        """Particles around a registered pose, and the pose itself where no particle fits better.
+        """Particles around a registered pose and its twins, and the pose itself where no particle fits better.
+
+        A twin is the pose after a turn that the shape, or a declared symmetry, maps onto itself; the particles are
+        shared out over the twins that the image allows. The refined pose and its covariance stay with the given mode.
 
         The seed and the frame's stamp decide the noise: the same input gives the same particles.
         """
@@ -83,18 +86,23 @@ class LangevinRefiner:
             history.append(poses.copy())
             score_history.append(s)
         features = frame_features(frame)
-        fitness = self._fitness(features, model, poses)
+        fitness = fitness_of(features, model, poses)
         best = poses[np.argsort(-fitness, kind="stable")[:POLISHED]]
         polished = self._polish(score, model, best, registration, sensor)
         candidates = np.concatenate(
             [registration.cam_from_obj[None], polished, self._with_contour(frame, model, polished[:2])]
         )
-        rank = self._fitness(features, model, candidates)
+        rank = fitness_of(features, model, candidates)
         chosen = int(np.argmax(rank))
         accepted = chosen > 0 and rank[chosen] > max(rank[0] + MARGIN, MIN_FITNESS)
         pose = candidates[chosen if accepted else 0]
-        weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
-        weights /= weights.sum()
+        weights = tempered(fitness)
+        refined = self._registration(features, model, registration, pose, poses, weights)
+        turns = self._twins(model)
+        if len(turns) > 1:
+            shares = tempered(fitness_of(features, model, pose @ turns))
+            poses, weights = share_out(poses, weights, turns, shares, rng)
+            fitness = fitness_of(features, model, poses)
         return ScoreResult(
             cam_from_objs=poses,
             weights=weights,
@@ -102,8 +110,13 @@ class LangevinRefiner:
             accepted=bool(accepted),
             pose_history=np.stack(history),
             score_history=np.stack(score_history),
-            registration=self._registration(features, model, registration, pose, poses, weights),
+            registration=refined,
         )
+
+    def _twins(self, model: ObjectModel) -> NDArray[np.float64]:
+        if model.name not in self._turns:
+            self._turns[model.name] = twin_turns(model)
+        return self._turns[model.name]
 
     def _step(
         self,
@@ -148,12 +161,6 @@ class LangevinRefiner:
             out.append(align(frame, model, pose, colors.posterior, ALIGN_ITERATIONS, gates=(0.1, 0.06)).cam_from_obj)
         return np.stack(out)
 
-    def _fitness(self, features: FrameFeatures, model: ObjectModel, poses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Depth inliers minus free-space violations plus colour agreement of coloured meshes, (N,); more is better."""
-        tau = max(0.004, 0.03 * model.diameter)
-        table = compare(features, model, poses, side=56, tau=tau, contour=False)
-        return geometric_scores(table) + 0.3 * np.nan_to_num(table[:, ZNCC])
-
     def _registration(
         self,
         features: FrameFeatures,
@@ -170,9 +177,7 @@ class LangevinRefiner:
         # Few effective particles understate the spread; a Wishart-like correction, bounded.
         effective = 1.0 / np.sum(weights**2)
         spread *= min(effective / max(effective - 1.0, 0.5), 2.0)
-        floor = CALIBRATION * center[2]
-        spread += np.diag([floor**2] * 3 + [(2 * floor / model.diameter) ** 2] * 3)
-        covariance = left_covariance(spread, center)
+        covariance = left_covariance(spread + sight_limit(model, center), center)
         table = compare(features, model, pose[None])
         return Registration(
             object_name=given.object_name,
@@ -182,6 +187,12 @@ class LangevinRefiner:
             probability=given.probability,
             evidence=to_evidence(table[0]),
         )
+
+
+def tempered(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities (N,), sum 1, of poses with given fitness."""
+    weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
+    return weights / weights.sum()
 
 
 def prior_information(model: ObjectModel) -> NDArray[np.float64]:

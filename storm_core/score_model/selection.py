@@ -7,9 +7,10 @@ import numpy as np
 
 from storm_core.errors import InputError
 
-RULES = ("random", "score", "latent", "fitness", "learned", "combined", "oracle")
+RULES = ("random", "score", "latent", "fitness", "explained", "learned", "combined", "oracle")
 
-NEEDS = {"score": "score_norms", "latent": "latent_distances", "fitness": "fitness", "learned": "expected_errors",
+NEEDS = {"score": "score_norms", "latent": "latent_distances", "fitness": "fitness", "explained": "explained",
+         "learned": "expected_errors",
          "combined": "expected_errors", "oracle": "true_errors"}
 """The entry of a record that each rule looks at."""
 
@@ -26,8 +27,8 @@ def select(record: Mapping[str, Any], rule: str) -> int:
     """Index of the chosen particle.
 
     random: the first, particles being drawn alike. score: least sum of |score x width| over all steps. latent: least
-    mean distance of scene and object latent. fitness: best agreement with the depth image. learned: least expected
-    error. combined: expected error and fitness together. oracle: least true error.
+    mean distance of scene and object latent. fitness: best agreement with the depth image. explained: and with the
+    mask. learned: least expected error. combined: expected error and fitness together. oracle: least true error.
 
     Raises:
       InputError: the record does not hold what the rule needs.
@@ -40,9 +41,10 @@ def select(record: Mapping[str, Any], rule: str) -> int:
     if values is None:
         raise InputError(f"selection by {rule} needs {NEEDS[rule]!r}, which this record of {record.get('image', '?')} "
                          "does not hold; " + ("the dataset needs ground truth" if rule == "oracle" else
+                                              "start from a mask" if rule == "explained" else
                                               "refine with score_model.method: network"))
     values = np.asarray(values)
-    if rule == "fitness":
+    if rule in ("fitness", "explained"):
         return int(values.argmax())
     if rule == "combined":
         return int((np.asarray(record["fitness"]) - FITNESS_WEIGHT * np.log(values)).argmax())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from storm_core.config import flatten
 from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.report.atomic import whole_file
-from storm_core.score_model.encoder import NetworkConfig, encode, repeated
+from storm_core.score_model.encoder import Cloud, NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
 from storm_core.training.logs import open_logs
@@ -105,6 +106,10 @@ class State:
         self._torch, self.config, self.network = torch, config, config.model.network
         device = config.training.device
         self.params = {k: torch.tensor(v, device=device).requires_grad_(k not in FIXED) for k, v in params.items()}
+        self._predicted = partial(predicted, torch)
+        if config.training.compile:
+            self._predicted = partial(predicted, torch, encoder=torch.compile(encode, dynamic=False),
+                                      head=torch.compile(score_and_error, dynamic=False))
         self._moving = MovingAverage(self.params, config.training.ema)
         learned = [v for k, v in self.params.items() if k not in FIXED]
         self.optimizer = torch.optim.AdamW(learned, lr=config.training.learning_rate, betas=(0.9, 0.99),
@@ -150,7 +155,7 @@ class State:
         return {k: float(np.mean([t[k] for t in tables if k in t])) for k in tables[0]}
 
     def _loss(self, params: dict[str, Any], batch: Batch) -> tuple[Any, dict[str, float]]:
-        score, error = predicted(self._torch, params, self.network, batch, self.config.training.device)
+        score, error = self._predicted(params, self.network, batch, self.config.training.device)
         target = self._tensor(batch.target)
         miss = (score - target) ** 2
         of_error = self._torch.nn.functional.smooth_l1_loss(error, self._tensor(batch.error), beta=0.3)
@@ -170,13 +175,15 @@ class State:
                             self.config.model.schedule, facts)
 
 
-def predicted(torch: Any, params: dict[str, Any], network: NetworkConfig, batch: Batch, device: str) -> tuple[Any, Any]:
-    """Score (B K, 6) and log error (B K,) of a batch."""
+def predicted(torch: Any, params: dict[str, Any], network: NetworkConfig, batch: Batch, device: str,
+              encoder: Callable[..., Cloud] = encode, head: Callable[..., tuple[Any, Any]] = score_and_error
+              ) -> tuple[Any, Any]:
+    """Score (B K, 6) and log error (B K,) of a batch. encoder, head: the network's two parts, maybe compiled."""
     x = {f.name: torch.as_tensor(getattr(batch, f.name), device=device) for f in fields(Batch)}
-    scene = encode(params, network, x["scene"], x["scene_normals"])
+    scene = encoder(params, network, x["scene"], x["scene_normals"])
     scene = repeated(scene, len(batch.level) // len(batch.scene))
-    obj = encode(params, network, x["obj"], x["obj_normals"])
-    return score_and_error(params, network, scene, obj, x["centers"], x["rays"], x["axes"], x["level"], x["widths"])
+    obj = encoder(params, network, x["obj"], x["obj_normals"])
+    return head(params, network, scene, obj, x["centers"], x["rays"], x["axes"], x["level"], x["widths"])
 
 
 def _rate(arguments: TrainingArguments, number: int) -> float:

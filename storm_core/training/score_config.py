@@ -46,6 +46,8 @@ class DataArguments:
     blocks: tuple[str, ...] = param((), "bop: block folders to read, e.g. 000008; empty = all")
     object_ids: tuple[str, ...] = param((), "bop: objects to train on; empty = all that are annotated")
     objects: int = param(20000, "synthetic: how many training objects", "", 1, 4_000_000)
+    views: int = param(0, "synthetic: views that are kept and come again with new noise, about 0.1 MB each and a third "
+                       "of the time of new ones; 0 = every batch shows new ones", "", 0, 10_000_000)
     min_visible: float = param(0.3, "bop: least visible share of an instance", "", 0.0, 1.0)
     mask_noise: float = param(1.0, "how strongly masks are disturbed; 0 = not at all", "", 0.0, 3.0)
     validation: int = param(64, "views that validate, of objects (synthetic) or images (bop) never trained on", "", 2,
@@ -67,6 +69,8 @@ class TrainingArguments:
     save_every: int = param(200, "steps between checkpoints and validations", "", 1, 1_000_000)
     workers: int = param(0, "processes that make data; 0 = this one", "", 0, 256)
     device: str = param("cpu", "cpu or cuda")
+    compile: bool = param(False, "fuse the network's operations (torch.compile): minutes to start, then steps take two "
+                          "thirds of the time; needs a C++ compiler")
     seed: int = param(0, "of weights, data and noise", "", 0, 2**31 - 1)
     init: str = param("", "weights to start from (fine-tuning); empty = random")
     out: str = param("runs/score", "folder of checkpoints, weights and logs")

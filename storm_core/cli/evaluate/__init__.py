@@ -2,9 +2,19 @@
 
 import argparse
 
-from storm_core.cli.evaluate import compare, masks, monitor, poses, registration, score, system, tracking
+from storm_core.cli.evaluate import (
+    compare,
+    masks,
+    monitor,
+    poses,
+    refinement,
+    registration,
+    score,
+    system,
+    tracking,
+)
 
-KINDS = (poses, tracking, registration, system, masks, monitor, score, compare)
+KINDS = (poses, tracking, registration, system, masks, monitor, score, refinement, compare)
 """Modules with add_parser(kinds)."""
 
 

@@ -1,4 +1,4 @@
-"""`storm evaluate score`: the score network on every target of a BOP dataset, per selection rule and kind of mask."""
+"""`storm evaluate score`: the score model on every target of a BOP dataset, per selection rule and kind of mask."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from storm_core.cli.limits import add_limits, within_limits
 
 
 def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = kinds.add_parser("score", help="the score network: recall per selection rule, mask and number of steps",
+    parser = kinds.add_parser("score", help="the score model: recall per selection rule, mask and number of steps",
                               description=(
         "Sample poses of every target from its mask and say how often each selection rule is right: ADD below 0.1 "
         "diameters, ADD-S for objects with declared symmetries. A target without a mask or a pose counts as wrong. "
@@ -21,6 +21,11 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="strength of the disturbance (default: 1)")
     parser.add_argument("--steps", nargs="+", type=int, metavar="N", default=[],
                         help="numbers of sampler steps to compare (default: score_model.steps)")
+    parser.add_argument("--method", choices=("network", "analytic"), default="network",
+                        help="network: the trained one, from uniform rotations; analytic: no weights, from viewpoint "
+                             "hypotheses that the mask allows (default: network)")
+    parser.add_argument("--depth-only", action="store_true",
+                        help="without the colours of the models: only depth chooses between particles")
     parser.add_argument("--plot", metavar="FILE", default="",
                         help="PNG with recall and time over the number of steps")
     add_seed(parser)
@@ -40,12 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.cli.arguments import config_from
     from storm_core.errors import ConfigError
     from storm_core.evaluation.dataset import open_dataset
-    from storm_core.evaluation.score import cases, outcome_of, recalls
-    from storm_core.pipeline.build import build_models
+    from storm_core.evaluation.score import cases, outcome_of, recalls, without_colors
+    from storm_core.pipeline.build import build_mask_sampler, build_models
     from storm_core.report.atomic import whole_file
     from storm_core.report.results import results_head, to_json
-    from storm_core.score_model.network_refiner import NetworkRefiner
-    from storm_core.score_model.network_score import Runtime
     from storm_core.score_model.weights import load_weights
 
     if any(n < 1 for n in args.steps):
@@ -53,26 +56,30 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args)
     dataset = open_dataset(Path(args.bop_dir), models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
-    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed, objects=dataset.names)
+    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed, objects=dataset.names,
+                     score_model=replace(config.score_model, method=args.method))
     models = build_models(config)
-    runtime = Runtime(load_weights(config.score_model.weights), config.score_model.device)
+    weights = load_weights(config.score_model.weights) if args.method == "network" else None
     steps = args.steps or [config.score_model.steps]
-    refiners = {n: NetworkRefiner(models, replace(config.score_model, steps=n), config.seed, runtime) for n in steps}
+    seen = {name: without_colors(m) for name, m in models.items()} if args.depth_only else models
+    samplers = {n: build_mask_sampler(replace(config, score_model=replace(config.score_model, steps=n)), seen)
+                for n in steps}
     runs: dict[str, dict[str, object]] = {}
     for masks in args.masks:
         rows: dict[int, list[dict[str, object]]] = {n: [] for n in steps}
         source = cases(dataset, config, models, masks, strength=args.mask_noise)
         for case in tqdm(source, total=len(dataset.targets), desc=f"{masks} masks", unit="target", disable=None):
-            for n, refiner in refiners.items():
+            for n, sampler in samplers.items():
                 begin = time.perf_counter()
-                result = None if case.mask is None else refiner.sample(case.frame, case.name, case.mask)
+                result = None if case.mask is None else sampler.sample(case.frame, case.name, case.mask)
                 rows[n].append(outcome_of(case, models[case.name], result, time.perf_counter() - begin))
         runs[masks] = {str(n): recalls(part) | {"rows": part} for n, part in rows.items()}
     head = results_head("evaluate score", __version__, path=args.bop_dir, sha256=dataset.sha256,
                         frames=len(dataset.images), seed=config.seed)
-    results = head | {"weights_sha256": runtime.weights.sha256, "particles": config.score_model.particles,
-                      "sampler": config.score_model.sampler, "polish": config.score_model.polish,
-                      "device": config.score_model.device, "score": runs}
+    results = head | {"method": args.method, "depth_only": args.depth_only,
+                      "weights_sha256": None if weights is None else weights.sha256,
+                      "particles": config.score_model.particles, "sampler": config.score_model.sampler,
+                      "polish": config.score_model.polish, "device": config.score_model.device, "score": runs}
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(to_json(results))

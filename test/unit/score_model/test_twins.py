@@ -1,0 +1,68 @@
+"""Particles jump to the poses that shape and image cannot tell apart, and to no others."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storm_core.config import ScoreModelConfig
+from storm_core.geometry.pose import angle_between, so3_exp
+from storm_core.score_model.modes import find_modes
+from storm_core.score_model.sampler import LangevinRefiner
+from storm_core.score_model.twins import share_out, twin_turns
+from storm_core.types import Evidence, Frame, Registration
+from test.synthetic import frame_of, pose, textured_box
+
+POSE = pose((0.5, 0.4, 0.2), (0.02, -0.01, 0.5))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12), st.integers(0, 2**31))
+def test_twins_get_their_share_of_particles_and_weight(count: int, odds: list[float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shares = np.array(odds) / sum(odds)
+    turns = np.tile(np.eye(4), (len(odds), 1, 1))
+    turns[:, :3, :3] = so3_exp(np.arange(len(odds))[:, None] * np.array([0, 0, 0.4]))
+    weights = rng.random(count) + 1e-3
+    poses, after = share_out(np.tile(POSE, (count, 1, 1)), weights / weights.sum(), turns, shares, rng)
+    assert after.min() >= 0 and after.sum() == pytest.approx(1)
+    twin = angle_between((POSE @ turns)[None, :, :3, :3], poses[:, None, :3, :3]).argmin(1)
+    number = np.bincount(twin, minlength=len(odds))
+    assert (np.abs(number - count * shares) <= 1 + 1e-9).all()
+    there = number > 0
+    np.testing.assert_allclose(np.bincount(twin, after, len(odds))[there], shares[there] / shares[there].sum())
+
+
+def test_without_twins_nothing_changes() -> None:
+    poses = np.stack([pose((0.1 * k, 0, 0), (0, 0, 0.5)) for k in range(5)])
+    weights = np.arange(5) / 10
+    same, after = share_out(poses, weights, np.eye(4)[None], np.ones(1), np.random.default_rng(0))
+    np.testing.assert_allclose(same, poses)
+    np.testing.assert_allclose(after, weights)
+
+
+def refined_modes(printed: bool) -> list[np.ndarray]:
+    """Modes of a box that is twice as long as wide, with and without its print; declared to have no symmetry."""
+    box = textured_box("box")
+    model = box if printed else replace(box, colors=None)
+    frame: Frame = frame_of([(model, POSE)], noise=0.001, seed=3)
+    given_pose = Registration(object_name="box", stamp_ns=frame.stamp_ns, cam_from_obj=POSE, probability=0.9,
+                              covariance=np.diag([1e-5] * 6), evidence=Evidence())
+    result = LangevinRefiner({"box": model}, ScoreModelConfig()).refine(frame, given_pose)
+    assert result.weights.sum() == pytest.approx(1)
+    assert angle_between(result.registration.cam_from_obj[:3, :3], POSE[:3, :3]) < 0.05, "the given mode is left"
+    return [mode.cam_from_obj for mode in find_modes(model, result.cam_from_objs, result.weights)]
+
+
+def test_a_bare_box_has_its_half_turns_as_modes_and_a_printed_one_has_not() -> None:
+    turns = twin_turns(textured_box("box"))
+    assert len(turns) >= 4
+    twins = (POSE @ turns)[:, :3, :3]
+    bare = np.stack(refined_modes(printed=False))[:, :3, :3]
+    nearest = angle_between(bare[:, None], twins[None])
+    assert nearest.min(1).max() < 0.15, "a mode that is no turn of the box"
+    assert len(set(nearest.argmin(1))) == len(turns), "a turn of the box is no mode"
+    printed = refined_modes(printed=True)
+    assert len(printed) == 1 and angle_between(printed[0][:3, :3], POSE[:3, :3]) < 0.1
