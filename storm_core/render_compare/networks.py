@@ -70,8 +70,7 @@ def _pair(shape: NetworkShape) -> nn.Sequential:
 
 def _tokens(single: nn.Module, pair: nn.Module, places: Places, rendered: Tensor, seen: Tensor) -> Tensor:
     """Tokens (N, T, C) of N pairs of pictures (N, channels, S, S)."""
-    both = single(torch.cat([rendered, seen]))
-    joint = pair(torch.cat([both[: len(rendered)], both[len(rendered):]], 1))
+    joint = pair(torch.cat(single(torch.cat([rendered, seen])).chunk(2), 1))
     return places(joint.flatten(2).transpose(1, 2))
 
 

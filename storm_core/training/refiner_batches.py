@@ -14,7 +14,7 @@ from storm_core.render_compare.crops import crops_of
 from storm_core.render_compare.motion import motion_between, moved
 from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_scenes import RgbdView, random_rgbd_view
-from storm_core.training.score_batches import point_error
+from storm_core.training.score_batches import errors_of
 
 FIRST_VALIDATION = 10**9
 """Batch numbers from here on are made of validation objects."""
@@ -69,7 +69,7 @@ class Batches:
         wanted = np.stack([nearest_equivalent(view.cam_from_obj, model.symmetries, pose) for pose in poses])
         to_shift, to_turn = motion_between(wanted, poses, model.center)
         pairs = crops_of(view.rgb, view.depth, view.camera.vector, model, poses, c.model.crop, c.model.scaling)
-        error = point_error(view, poses) / model.diameter
+        error = errors_of(model, view.cam_from_obj, poses) / model.diameter
         return (pairs, *((x).astype(np.float32) for x in (to_shift / (model.diameter / 2), to_turn, error)))
 
     def _rough(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

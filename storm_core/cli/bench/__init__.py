@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.bench import metrics, tracking
+from storm_core.cli.bench import metrics, refiner, tracking
 
-KINDS = (tracking, metrics)
+KINDS = (tracking, metrics, refiner)
 """Modules with add_parser(kinds)."""
 
 

@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.evaluate import compare, masks, monitor, poses, registration, score, system, tracking
+from storm_core.cli.evaluate import compare, masks, monitor, poses, refiner, registration, score, system, tracking
 
-KINDS = (poses, tracking, registration, system, masks, monitor, score, compare)
+KINDS = (poses, tracking, registration, system, masks, monitor, score, refiner, compare)
 """Modules with add_parser(kinds)."""
 
 
