@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from storm_core.config import RefinerConfig
+from storm_core.errors import WeightsError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
 from storm_core.render_compare.forward import PairForward
@@ -22,7 +23,11 @@ def open_weights(path: str, kind: str) -> PairWeights:
       WeightsError: missing, damaged, or of another network.
     """
     if not path:
-        return load_pair_weights(shipped(kind), kind)
+        file = shipped(kind)
+        if not file.is_file():
+            raise WeightsError(f"no weights of the {kind} at {file}; train them with `storm train {kind} --config "
+                               f"config/refiner/{kind}.yaml`, name a file, or leave the section `refiner` switched off")
+        return load_pair_weights(file, kind)
     if Path(path).suffix in (".pth", ".pt"):
         require_packages(f"refiner.weights {path}", "torch")
         from storm_core.render_compare.official import load_official

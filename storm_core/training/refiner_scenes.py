@@ -52,15 +52,16 @@ class RgbdView:
     model: ObjectModel
 
 
-@lru_cache(maxsize=2048)
+VERTICES = 950
+"""Of a training object: coarse, because it is drawn in windows of about 100 px."""
+
+
+@lru_cache(maxsize=4096)
 def colored_object(split: str, number: int) -> ObjectModel:
-    """Object `number` of a split: its coarse surface, printed, banded, plain or bare, with its symmetries."""
+    """Object `number` of a split, printed, banded, plain or bare, with its symmetries."""
     # The upper half of a split's seeds belongs to training; this part of it to the refiner.
-    made = build(random_recipe(SPLITS.index(split) * SEEDS_PER_SPLIT + 7 * SEEDS_PER_SPLIT // 10 + number)).model
-    surface = made.coarse
-    return ObjectModel(name=made.name, vertices=surface.vertices, faces=surface.faces, colors=surface.colors,
-                       diameter=made.diameter, symmetries=made.symmetries, eval_vertices=made.eval_vertices[::8],
-                       sha256=f"{made.sha256}-coarse")
+    recipe = random_recipe(SPLITS.index(split) * SEEDS_PER_SPLIT + 7 * SEEDS_PER_SPLIT // 10 + number)
+    return build(recipe, vertices=VERTICES).model
 
 
 def random_rgbd_view(split: str, objects: int, rng: np.random.Generator) -> RgbdView:

@@ -1,5 +1,7 @@
 """What the networks look at: render and picture of a hypothesis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_places_are_relative_to_the_hypothesis_and_bounded() -> None:
 def test_missing_depth_and_the_border_of_the_picture_are_zero() -> None:
     model = small_object()
     frame, pose = view_of(model)
-    frame.depth[:] = 0
+    frame = replace(frame, depth=np.zeros_like(frame.depth))
     pair = crop_pairs(frame, model, pose[None], SIDE, Scaling())[0]
     assert (pair[1, 3:] == 0).all() and (pair[1, :3] > 0).any()
     pose[0, 3] += 10.0
