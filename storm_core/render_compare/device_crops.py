@@ -47,8 +47,9 @@ def device_model(model: ObjectModel, side: int, device: torch.device) -> DeviceM
 
 def uploaded(frame: Frame, device: torch.device) -> DeviceFrame:
     """The one transfer of a refinement."""
-    return DeviceFrame(torch.as_tensor(frame.rgb, device=device).float() / 255,
-                       torch.as_tensor(frame.depth, device=device),
+    # Frames are read-only, which tensors cannot be: copied once here.
+    return DeviceFrame(torch.tensor(frame.rgb, device=device).float() / 255,
+                       torch.tensor(frame.depth, device=device),
                        torch.as_tensor(frame.camera.vector, dtype=torch.float32, device=device))
 
 

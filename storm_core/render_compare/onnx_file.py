@@ -12,12 +12,12 @@ from storm_core.render_compare.shape import NetworkShape
 from storm_core.render_compare.weights import PairWeights
 
 Array = NDArray[np.float32]
-_INPUTS, _OUTPUTS = ("rendered", "seen"), ("shift", "turn")
+_INPUT, _OUTPUTS = "pairs", ("shift", "turn")
 
 
 def export_refiner(weights: PairWeights, path: Path) -> None:
-    """Write the refiner with any number of hypotheses per call: inputs `rendered` and `seen` (N, channels, S, S),
-    outputs `shift` (N, 3) and `turn` (N, 3 or 6), as `networks.RefineNet`.
+    """Write the refiner with any number of hypotheses per call: input `pairs` (N, 2, channels, S, S) of renders and
+    pictures, outputs `shift` (N, 3) and `turn` (N, 3 or 6), raw.
 
     Raises:
       BackendError: torch, onnx or onnxscript is missing. WeightsError: the weights are not a refiner's.
@@ -31,11 +31,21 @@ def export_refiner(weights: PairWeights, path: Path) -> None:
         raise WeightsError(f"only a refiner can be written as ONNX, not a {weights.kind}: its output depends on how "
                            "many hypotheses are compared")
     shape = weights.shape
-    example = torch.zeros(2, shape.channels, shape.crop, shape.crop)
-    any_number = {0: torch.export.Dim("hypotheses", min=1)}
-    torch.onnx.export(built(weights, "cpu"), (example, example), str(path), input_names=_INPUTS, output_names=_OUTPUTS,
-                      dynamic_shapes={name: any_number for name in _INPUTS}, dynamo=True, external_data=False,
-                      verbose=False)
+    example = torch.zeros(2, 2, shape.channels, shape.crop, shape.crop)
+    network = built(weights, "cpu")
+
+    class OfPairs(torch.nn.Module):
+        """The network as a function of one tensor, so that the number of hypotheses appears once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.network(pairs[:, 0], pairs[:, 1])
+
+    torch.onnx.export(OfPairs().eval(), (example,), str(path), input_names=[_INPUT], output_names=list(_OUTPUTS),
+                      dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), dynamo=True, external_data=False, verbose=False)
 
 
 class OnnxRefiner:
@@ -53,11 +63,10 @@ class OnnxRefiner:
         except (OSError, RuntimeError, ValueError) as error:
             raise WeightsError(f"cannot read {path} ({type(error).__name__}); write it again with "
                                "storm_core.render_compare.onnx_file.export_refiner") from error
-        _, channels, crop, _ = self._session.get_inputs()[0].shape
+        _, _, channels, crop, _ = self._session.get_inputs()[0].shape
         self.shape = NetworkShape(channels=channels, crop=crop)
 
     def motions(self, pairs: Array) -> tuple[Array, Array]:
         """Raw shift (N, 3) and turn (N, 3 or 6) of pairs (N, 2, channels, S, S) of render and picture."""
-        given = {name: np.ascontiguousarray(pairs[:, k]) for k, name in enumerate(_INPUTS)}
-        shift, turn = self._session.run(list(_OUTPUTS), given)
+        shift, turn = self._session.run(list(_OUTPUTS), {_INPUT: np.ascontiguousarray(pairs)})
         return shift, turn

@@ -24,7 +24,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[np.generic]], metada
     blocks, at = [], 0
     names = {dtype: name for name, dtype in _TYPES.items()}
     for name in sorted(tensors):
-        block = np.ascontiguousarray(tensors[name])
+        block = np.asarray(tensors[name])
         content = block.astype(block.dtype.newbyteorder("<")).tobytes()
         header[name] = {"dtype": names[block.dtype.newbyteorder("<")], "shape": list(block.shape),
                         "data_offsets": [at, at + len(content)]}

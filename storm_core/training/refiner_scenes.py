@@ -112,7 +112,7 @@ def _attempt(split: str, objects: int, rng: np.random.Generator) -> RgbdView | N
     size = model.diameter
     z = float(np.clip(size * 3 * 4 ** rng.uniform(), 0.3, 1.6))
     # As many pixels as a camera of 400 to 800 px focal length sees, within what is quick to draw.
-    side = int(np.clip(rng.uniform(400, 800) * WINDOW * size / z, 48, 140))
+    side = int(np.clip(rng.uniform(400, 800) * WINDOW * size / z, 40, 100))
     focal = side * z / (WINDOW * size)
     aside = rng.uniform(-0.4, 0.4, 2)
     camera = PinholeCamera(side, side, focal, focal, side / 2 - aside[0] * focal, side / 2 - aside[1] * focal)

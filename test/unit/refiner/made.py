@@ -37,6 +37,7 @@ def view_of(model: ObjectModel) -> tuple[Frame, np.ndarray]:
     pose[:3, 3] = np.array([0.02, -0.01, 0.4]) - pose[:3, :3] @ model.center
     seen = NumbaRenderer().render(model, pose[None], camera)
     shown = seen.face[0] >= 0
-    rgb = np.where(shown[..., None], np.uint8(150) if seen.color is None else seen.color[0], np.uint8(40))
+    color = np.full((*shown.shape, 3), 150, np.uint8) if seen.color is None else seen.color[0]
+    rgb = np.where(shown[..., None], color, np.uint8(40))
     depth = np.where(shown, seen.depth[0], np.float32(0.9))
-    return Frame(rgb=rgb.astype(np.uint8), depth=depth.astype(np.float32), camera=camera, stamp_ns=0), pose
+    return Frame(rgb=rgb, depth=depth.astype(np.float32), camera=camera, stamp_ns=0), pose

@@ -60,7 +60,7 @@ def test_the_order_of_hypotheses_does_not_matter_to_the_scorer() -> None:
 
 def test_weights_of_another_network_are_refused() -> None:
     weights = random_weights("refiner")
-    with pytest.raises(WeightsError, match="encodeA.0.net.0.weight has shape"):
+    with pytest.raises(WeightsError, match="encodeA.0.net.0.bias has shape .4,., needs .8,."):
         PairForward(replace(weights, shape=replace(SHAPE, width=8)))
     lacking = {k: v for k, v in weights.tensors.items() if k != "rot_head.1.bias"}
     with pytest.raises(WeightsError, match="rot_head.1.bias has shape None"):

@@ -102,7 +102,7 @@ def test_wrong_official_checkpoints_are_one_clear_error(official: Path, tmp_path
     attempt("cut short")
     state = torch.load(official, weights_only=True)["model"]
     torch.save(dict(list(state.items())[:-1]), path)
-    attempt("no official refiner: rot_head.1.bias has shape None")
+    attempt("no official refiner: .* has shape None")
     torch.save(state, path)
     attempt("no official scorer", "scorer")
     torch.save([1, 2], path)
