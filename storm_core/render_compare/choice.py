@@ -1,7 +1,5 @@
 """Which refiner and scorer the configuration names, and where their weights come from. Nothing is ever downloaded."""
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from storm_core.config import RefinerConfig
 from storm_core.errors import WeightsError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
+from storm_core.models.shipped import shipped_file
 from storm_core.render_compare.forward import PairForward
 from storm_core.render_compare.refiner import HostRefiner, Hypotheses, Network, PairRefiner, PairScorer, Poses
 from storm_core.render_compare.weights import PairWeights, load_pair_weights
@@ -79,9 +78,5 @@ class Proposals:
 
 
 def shipped(kind: str) -> Path:
-    """The weights that come with STORM: beside the sources, or in share/storm_ros of an installation."""
-    name = f"{kind}.safetensors"
-    sources = Path(__file__).resolve().parent.parent.parent / "models" / name
-    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [sys.prefix]
-    places = [sources, *(Path(p) / "share" / "storm_ros" / "models" / name for p in prefixes)]
-    return next((place for place in places if place.is_file()), sources)
+    """The weights of that kind that come with STORM."""
+    return shipped_file(f"{kind}.safetensors")
