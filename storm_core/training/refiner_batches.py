@@ -63,7 +63,8 @@ class Batches:
     def _of(self, view: RgbdView, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         c, model = self.config, view.model
         count = c.training.hypotheses
-        shift, turn = (self._refined if self.scorer else self._rough)(count, rng)
+        shift, turn = (self._refined(count, view.cam_from_obj[:3, :3], rng) if self.scorer
+                       else self._rough(count, rng))
         truth = np.repeat(view.cam_from_obj[None], count, 0)
         poses = moved(truth, model.center, shift * model.diameter, so3_exp(turn))
         wanted = np.stack([nearest_equivalent(view.cam_from_obj, model.symmetries, pose) for pose in poses])
@@ -82,13 +83,15 @@ class Batches:
         shift = rng.normal(size=(count, 3)) * sigma[:, None] * [1.0, 1.0, 1.5]
         return shift, _unit(count, rng) * angle[:, None]
 
-    def _refined(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The same, as refinement leaves hypotheses: near the truth, near a half turn of it, or stuck anywhere."""
+    def _refined(self, count: int, rotation: NDArray[np.float64], rng: np.random.Generator
+                 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same, as refinement leaves hypotheses: near the truth, near a half turn of it about an axis of the object,
+        or stuck anywhere. rotation: the true one (3, 3)."""
         kind = rng.choice(3, count, p=[0.45, 0.25, 0.3])
         sigma = np.array([0.02, 0.03, 0.08])[kind] * 10 ** rng.uniform(-0.7, 0, count)
         angle = np.radians([12.0, 15.0, 180.0])[kind] * rng.random(count)
         turn = so3_exp(_unit(count, rng) * angle[:, None])
-        flips = so3_exp(_HALF_TURNS[rng.integers(3, size=count)])
+        flips = rotation @ so3_exp(_HALF_TURNS[rng.integers(3, size=count)]) @ rotation.T
         turn = np.where((kind == 1)[:, None, None], turn @ flips, turn)
         return rng.normal(size=(count, 3)) * sigma[:, None], so3_log(turn)
 
