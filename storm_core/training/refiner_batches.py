@@ -85,7 +85,7 @@ class Batches:
 
     def _refined(self, count: int, rotation: NDArray[np.float64], rng: np.random.Generator
                  ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The same, as refinement leaves hypotheses: near the truth, near a half turn of it about an axis of the object,
+        """The same, as refinement leaves hypotheses: near the truth, near a half turn of it about the object's axes,
         or stuck anywhere. rotation: the true one (3, 3)."""
         kind = rng.choice(3, count, p=[0.45, 0.25, 0.3])
         sigma = np.array([0.02, 0.03, 0.08])[kind] * 10 ** rng.uniform(-0.7, 0, count)
