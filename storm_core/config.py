@@ -111,6 +111,25 @@ class ScoreModelConfig:
 
 
 @dataclass(frozen=True)
+class RefinerConfig:
+    """The learned render-and-compare networks; see docs/refiner.md."""
+
+    registration: bool = param(False, "the refiner proposes poses in registration; geometry polishes and judges them")
+    tracking: bool = param(False, "the refiner proposes poses when the tracker has to search")
+    scoring: bool = param(False, "the scorer votes with the verifier on the last candidates of a registration")
+    weights: str = param("", "refiner: .safetensors, or an official checkpoint (.pth); empty = those that ship")
+    scorer_weights: str = param("", "the same for the scorer")
+    device: str = param("numpy", "where the networks run: numpy (needs no torch), cpu or cuda",
+                        choices=("numpy", "cpu", "cuda"))
+    iterations: int = param(3, "steps per hypothesis", "", 1, 20)
+    hypotheses: int = param(12, "hypotheses that registration lets the refiner move", "", 1, 1000)
+    max_hypotheses: int = param(252, "more hypotheses of one object are dropped, the least promising first", "", 1,
+                                100_000)
+    hypothesis_batch_size: int = param(64, "hypotheses that a network sees at once; halved where memory is short", "",
+                                       1, 100_000)
+
+
+@dataclass(frozen=True)
 class InputConfig:
     slop: float = param(0.02, "largest stamp difference of image, depth and camera_info", "s", 0.0, 1.0)
     max_age: float = param(0.1, "a pose older than this is not published as current", "s", 0.01, 10.0)
@@ -142,6 +161,7 @@ class StormConfig:
     monitor: MonitorConfig = field(default_factory=MonitorConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     score_model: ScoreModelConfig = field(default_factory=ScoreModelConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
 
     def __post_init__(self) -> None:
         check(self)

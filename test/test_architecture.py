@@ -17,7 +17,7 @@ LAYERS = (
     {"types", "interfaces"},
     {"rendering"},
     {"evidence"},
-    {"refinement", "onboarding"},
+    {"refinement", "onboarding", "render_compare"},
     {"som", "registration", "tracking", "score_model", "monitor", "recovery"},
     {"pipeline"},
     {"bop", "bags", "metrics", "report", "simulation"},

@@ -31,11 +31,12 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from storm_core.report.atomic import whole_file
-    from storm_core.training.score import require_torch, train
+    from storm_core.training.score import train
     from storm_core.training.score_config import read_training
+    from storm_core.training.slices import require_torch
 
     config = read_training(args.config or None, dict(assignments(args.overrides)))
-    require_torch()
+    require_torch("score network")
     outcome = train(config, resume=args.resume, wandb=args.wandb_mode)
     if args.json:
         with whole_file(args.json) as file:

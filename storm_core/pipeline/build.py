@@ -66,15 +66,21 @@ def _with_sam(config: StormConfig, localizer: Localizer) -> Localizer:
 
 
 def build_registrar(config: StormConfig, models: dict[str, ObjectModel]) -> Registrar:
+    from storm_core.registration.learned import learned_help
     from storm_core.registration.register import GeometricRegistrar
 
-    return GeometricRegistrar(models, config.registration, config.onboarding)
+    return GeometricRegistrar(models, config.registration, config.onboarding, learned_help(config.refiner))
 
 
 def build_tracker(config: StormConfig, models: dict[str, ObjectModel]) -> Tracker:
     from storm_core.tracking.tracker import RegionDepthTracker
 
-    return RegionDepthTracker(models, config.tracking)
+    propose = None
+    if config.refiner.tracking:
+        from storm_core.render_compare.choice import Proposals
+
+        propose = Proposals(config.refiner)
+    return RegionDepthTracker(models, config.tracking, propose=propose)
 
 
 def build_monitor(config: StormConfig, models: dict[str, ObjectModel]) -> Monitor:

@@ -67,6 +67,18 @@ def dueled(
     return poses[order], odds[order], behind[order]
 
 
+def voted(
+    cam_from_objs: NDArray[np.float64],
+    odds: NDArray[np.float64],
+    behind: NDArray[np.float64],
+    votes: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The three of `dueled` in the order that further votes (N,) [log-odds] give; nobody at another place moves up."""
+    value = np.where(np.isinf(behind), -np.inf, votes - behind)
+    order = np.argsort(-value, kind="stable")
+    return cam_from_objs[order], odds[order], (value.max() - value)[order]
+
+
 def lead(model: ObjectModel, cam_from_objs: NDArray[np.float64], behind: NDArray[np.float64],
          twins: NDArray[np.float64]) -> float:
     """How far [log-odds] the first of the poses (N, 4, 4) is before the next that is not the same; inf without one.

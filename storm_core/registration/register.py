@@ -14,9 +14,10 @@ from storm_core.geometry.symmetry import canonical
 from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.decoys import decoy_margin, doubt
-from storm_core.registration.duel import dueled, lead, tie
+from storm_core.registration.duel import dueled, lead, tie, voted
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
+from storm_core.registration.learned import LearnedHelp
 from storm_core.registration.polish import polish
 from storm_core.registration.twins import resolve_twins, turned
 from storm_core.som.blind import blind_candidates
@@ -26,6 +27,9 @@ from storm_core.types import Evidence, Frame, Localization, Reason, Registration
 
 CONVINCING = 2.0
 """Log-odds from which a pose is not polished any more."""
+
+LAST = 12
+"""Candidates that the learned scorer compares in the end."""
 
 MEASURED = 0.6
 """Share of a mask with depth below which its colours are searched as well."""
@@ -63,11 +67,12 @@ def best_candidate(
     poses: NDArray[np.float64],
     config: RegistrationConfig,
     mask: NDArray[np.bool_] | None = None,
+    learned: LearnedHelp | None = None,
 ) -> Candidate | None:
     """Coarse-to-fine: refine all, keep the best distinct ones, refine finer, let colour settle twins, verify.
 
     ICP sees depth only, so every pose also competes as it was; where even the best is not convincing, the picture has
-    its say too. mask: (H, W) where somebody says that the object is.
+    its say too. mask: (H, W) where somebody says that the object is. learned: networks that propose and vote.
     """
     model = onboarded.model
     if len(poses) == 0:
@@ -76,6 +81,9 @@ def best_candidate(
     judge = Judge(features, model, mask)
     refined, _, _ = refine(features, model, poses, side=40, iterations=config.iterations, gate=(0.25, 0.08))
     poses, _ = judge.ordered(np.concatenate([refined, poses]), 40)
+    if learned is not None:
+        some = distinct(poses, model, learned.hypotheses, 0.08, 12.0)
+        poses, _ = judge.ordered(np.concatenate([poses, learned.proposed(features.frame, model, some)]), 40)
     poses = distinct(poses, model, 6, 0.08, 12.0)
     refined, _, _ = refine(features, model, poses, side=72, iterations=config.iterations, gate=(0.08, 0.03))
     poses = distinct(judge.ordered(np.concatenate([refined, poses]), 72)[0], model, 6, 0.02, 3.0)
@@ -85,6 +93,8 @@ def best_candidate(
     twins, odds = judge.ordered(np.concatenate([refined, twins]), 96)
     if odds[0] < CONVINCING:
         some = distinct(twins, model, 4, 0.03, 4.0)
+        if learned is not None:
+            some = np.concatenate([some, learned.proposed(features.frame, model, some)])
         if model.colors is not None:
             some = distinct(judge.ordered(turned(model, some), 48)[0], model, 4, 0.03, 10.0)
         some, _ = polish(judge, some, side=48, rounds=6, samples=36, shift=0.04, turn_deg=5.0)
@@ -98,6 +108,9 @@ def best_candidate(
                               gate=(0.05, 0.025))
         twins = np.concatenate([twins, others])
     twins, odds, behind = dueled(judge, twins, 96)
+    if learned is not None and learned.scorer is not None:
+        twins, odds, behind = voted(twins[:LAST], odds[:LAST], behind[:LAST],
+                                    learned.votes(features.frame, model, twins[:LAST]))
     pose = twins[0]
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
     margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
@@ -119,8 +132,14 @@ class GeometricRegistrar:
     """The default Registrar: geometry and colour, no weights."""
 
     def __init__(
-        self, models: dict[str, ObjectModel], config: RegistrationConfig, onboarding: OnboardingConfig
+        self,
+        models: dict[str, ObjectModel],
+        config: RegistrationConfig,
+        onboarding: OnboardingConfig,
+        learned: LearnedHelp | None = None,
     ) -> None:
+        """learned: networks that propose poses and vote; None = geometry and colour alone."""
+        self._learned = learned
         self._config = config
         self._rotations = onboarding.rotations
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
@@ -141,7 +160,7 @@ class GeometricRegistrar:
                     reason=Reason.MASK_WITHOUT_DEPTH,
                     detail="fewer than 20 px of the mask have depth",
                 )
-        best = best_candidate(features, onboarded, poses, self._config, mask)
+        best = best_candidate(features, onboarded, poses, self._config, mask, self._learned)
         if best is None or best.probability < self._config.accept:
             return RegistrationFailure(
                 object_name=name,

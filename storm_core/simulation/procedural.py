@@ -89,10 +89,15 @@ def other_shape(recipe: Recipe, seed: int, *, kinds: Sequence[str] = tuple(FAMIL
     return replace(recipe, shape_seed=seed, kind=str(rng.choice(others)))
 
 
-def build(recipe: Recipe) -> ProceduralObject:
-    """Make the object; its origin is on its axis of symmetry, at half height, or else the centre of its box."""
+def build(recipe: Recipe, *, vertices: int | None = None) -> ProceduralObject:
+    """Make the object; its origin is on its axis of symmetry, at half height, or else the centre of its box.
+
+    Args:
+      vertices: about so many; None: enough for pictures of a whole camera.
+    """
     printed = recipe.look not in ("plain", "bare")
-    shape = draw(recipe.kind, [recipe.shape_seed, 1], PRINTED_VERTICES if printed else PLAIN_VERTICES)
+    wanted = vertices or (PRINTED_VERTICES if printed else PLAIN_VERTICES)
+    shape = draw(recipe.kind, [recipe.shape_seed, 1], wanted)
     colors, turns, flip = _painted(shape, recipe)
     mesh = shape.mesh
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)

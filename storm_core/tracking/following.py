@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import TrackingConfig
+from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.modalities import MEASURED, UNDECIDED
 from storm_core.tracking.motion import predict
 from storm_core.tracking.optimise import MOTION_PRIOR, Fit, align, tolerance
-from storm_core.tracking.reseed import Look, search, surprise
+from storm_core.tracking.reseed import Look, proposed, search, surprise
 from storm_core.tracking.state import TrackState
 from storm_core.types import Frame
 
@@ -74,9 +75,10 @@ def believed(dt: float, config: TrackingConfig) -> float:
 
 
 def best_fit(
-    frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig
+    frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig,
+    propose: Proposals | None = None,
 ) -> Found:
-    """The best alignment of this frame.
+    """The best alignment of this frame. propose: moves the starts of a search, where there is a learned refiner.
 
     One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
     that left a direction open, the motion of the scene competes with it; where all are poor, a search does.
@@ -102,6 +104,8 @@ def best_fit(
         return replace(found, good=False)
     starts = [*(bases[1:] if simple else []), state.cam_from_obj]
     starts += search(frame, state.model, look, found.fit.view, bases)
+    if propose is not None:
+        starts += proposed(frame, state.model, propose, [*bases, *starts])
     other = _chosen(frame, state, look, starts, bases, config.iterations)
     better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
     chosen = other if better or found.innovation > limit else found

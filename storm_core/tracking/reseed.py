@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between
 from storm_core.kernels import njit
+from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.histogram import color_bin
 from storm_core.tracking.landmarks import landmarks, matches, motion, scene_motion
 from storm_core.tracking.optimise import center_of, moved, rank
@@ -34,6 +35,9 @@ FAN_SHIFT, FAN_TURN = 0.2, 0.35
 
 ALIGNED = 4
 """Starts of a search that are worth an alignment."""
+
+PROPOSED = 6
+"""Starts that the learned refiner moves, where there is one."""
 
 OBJECT_AGREEING = 8
 """Landmarks of the object alone that must agree on its motion."""
@@ -84,6 +88,11 @@ def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases
     starts = [*places, *(start for base in [*bases, *places[:1]] for start in fan(model, base))]
     rough = rank(frame, model, view, np.array(starts), look.posterior)
     return [starts[k] for k in np.argsort(rough)[::-1][:ALIGNED]]
+
+
+def proposed(frame: Frame, model: ObjectModel, propose: Proposals, starts: list[Pose]) -> list[Pose]:
+    """Where the learned refiner moves the first of the starts: turns too large for an alignment."""
+    return [np.ascontiguousarray(pose) for pose in propose(frame, model, np.array(starts[:PROPOSED]))]
 
 
 def fan(model: ObjectModel, base: Pose) -> list[Pose]:

@@ -12,6 +12,7 @@ from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, inverse, require_pose
 from storm_core.parallel import on_threads
+from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.determined import leaves_open
 from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected, explained
 from storm_core.tracking.histogram import ColorModel, count
@@ -65,8 +66,11 @@ class RegionDepthTracker:
         models: dict[str, ObjectModel],
         config: TrackingConfig,
         watch: Callable[[Observation], None] | None = None,
+        propose: Proposals | None = None,
     ) -> None:
-        """watch: told of every fit that corrects a pose; the error model is fitted to that."""
+        """watch: told of every fit that corrects a pose; the error model is fitted to that. propose: the learned
+        refiner, which searches with it; None = geometry and colour alone."""
+        self._propose = propose
         self._models = models
         self._config = config
         self._watch = watch
@@ -168,7 +172,7 @@ class RegionDepthTracker:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
         blind = colorless(frame, center_of(model, predicted), model.diameter)
         look = BLIND if blind else Look(state.colors.posterior, state.key)
-        found = best_fit(frame, state, look, predicted, dt, self._config)
+        found = best_fit(frame, state, look, predicted, dt, self._config, self._propose)
         fit, base = found.fit, found.base
         absent = {Reason.NO_DEPTH: fit.depth_share < MEASURED, Reason.NO_COLOR: found.look is BLIND}
         missing = tuple(reason for reason, yes in absent.items() if yes)

@@ -10,11 +10,9 @@ import json
 import logging
 import pickle
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +29,13 @@ from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments, training_yaml
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
+from storm_core.training.slices import Outcome, learning_rate, numbered_batches, require_torch
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.npz"
 BINS = 4
 """Parts of the range of levels that losses are reported for."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a call of `train` did: steps in all, steps now, seconds, the last validation, where the weights are."""
-
-    step: int
-    steps_now: int
-    seconds: float
-    validation: dict[str, float]
-    weights: Path
-
-
-def require_torch() -> Any:
-    """The torch module, or one error that says how to get it."""
-    try:
-        import torch
-    except ImportError as error:
-        raise BackendError("training the score network needs torch, which is not installed; run `make full` or "
-                           "`pip install torch==2.13.0` (inference works without)") from error
-    return torch
 
 
 def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled",
@@ -67,7 +45,7 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     Raises:
       ConfigError: the folder holds another run. BackendError: no torch, or no such device.
     """
-    torch = require_torch()
+    torch = require_torch("score network")
     arguments = config.training
     if arguments.device != "cpu" and not torch.cuda.is_available():
         raise BackendError(f"training.device is {arguments.device}, but torch sees no CUDA device; use cpu")
@@ -79,11 +57,11 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, "storm-score"))
-        batches = stack.enter_context(_batches(source, arguments, numbers))
+        batches = stack.enter_context(numbered_batches(source.batch, arguments.workers, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc="score network",
                                        disable=not progress, unit="step"))
         for number, batch in batches:
-            figures = state.learn(batch, _rate(arguments, number))
+            figures = state.learn(batch, learning_rate(arguments, number))
             log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
@@ -184,39 +162,6 @@ def predicted(torch: Any, params: dict[str, Any], network: NetworkConfig, batch:
     scene = repeated(scene, len(batch.level) // len(batch.scene))
     obj = encoder(params, network, x["obj"], x["obj_normals"])
     return head(params, network, scene, obj, x["centers"], x["rays"], x["axes"], x["level"], x["widths"])
-
-
-def _rate(arguments: TrainingArguments, number: int) -> float:
-    """Learning rate of a step: warm-up, constant, and linearly down to a twentieth over the last `decay` steps."""
-    rise = min(1.0, (number + 1) / max(arguments.warmup, 1))
-    fall = min(1.0, max((arguments.steps - number) / max(arguments.decay, 1), 0.05))
-    return arguments.learning_rate * rise * fall
-
-
-@contextlib.contextmanager
-def _batches(source: Source, arguments: TrainingArguments, numbers: range
-             ) -> Iterator[Iterator[tuple[int, Batch]]]:
-    """(number, batch) in order, made by this process or ahead of time by others; the same batches either way."""
-    if arguments.workers == 0:
-        yield ((number, source.batch(number)) for number in numbers)
-        return
-    pool = ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn"))
-    try:
-        yield _ahead(pool, source.batch, numbers, 3 * arguments.workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], Batch], numbers: range, depth: int
-           ) -> Iterator[tuple[int, Batch]]:
-    waiting: list[tuple[int, Future[Batch]]] = []
-    for number in numbers:
-        waiting.append((number, pool.submit(make, number)))
-        if len(waiting) > depth:
-            done, future = waiting.pop(0)
-            yield done, future.result()
-    for done, future in waiting:
-        yield done, future.result()
 
 
 def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> State:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation, so3_log, transform
 from storm_core.score_model.clouds import ScenePoints, object_points, scene_points
 from storm_core.score_model.encoder import NetworkConfig
@@ -110,8 +111,12 @@ def _visible(view: View, poses: NDArray[np.float64], centers: NDArray[np.float64
 
 def point_error(view: View, poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean distance of points of the model to where they belong (N,) [m], over its symmetries the least."""
-    vertices = view.model.eval_vertices
-    points = vertices[np.linspace(0, len(vertices) - 1, ERROR_POINTS).astype(int)]
-    wanted = transform(view.cam_from_obj @ view.model.symmetries, points)
+    return errors_of(view.model, view.cam_from_obj, poses)
+
+
+def errors_of(model: ObjectModel, truth: NDArray[np.float64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`point_error` of poses (N, 4, 4) of an object whose true pose is `truth` (4, 4)."""
+    points = model.eval_vertices[np.linspace(0, len(model.eval_vertices) - 1, ERROR_POINTS).astype(int)]
+    wanted = transform(truth @ model.symmetries, points)
     given = transform(poses, points)
     return np.linalg.norm(given[:, None] - wanted[None], axis=-1).mean(-1).min(-1)

@@ -103,11 +103,11 @@ def _attempt(split: str, objects: int, rng: np.random.Generator, mask_noise: flo
     depth, face = RENDERER.depth(model, pose[None], camera)
     shown = face[0] >= 0
     true = np.where(shown, depth[0], np.inf).astype(np.float32)
-    true = np.minimum(true, _behind(model, pose, center, camera, rng))
+    true = np.minimum(true, plane_behind(model, pose, center, camera, rng))
     if rng.random() < 0.5:
         true = np.minimum(true, _before(split, objects, center, size, camera, rng))
     if rng.random() < 0.25:
-        true = np.minimum(true, _sheet(center, size, camera, rng))
+        true = np.minimum(true, sheet_before(center, size, camera, rng))
     visible = shown & (true == depth[0])
     if visible.sum() < max(LEAST_VISIBLE * shown.sum(), 40):
         return None
@@ -118,7 +118,7 @@ def _attempt(split: str, objects: int, rng: np.random.Generator, mask_noise: flo
                 camera=camera, model=model)
 
 
-def _behind(model: ObjectModel, pose: NDArray[np.float64], center: NDArray[np.float64], camera: PinholeCamera,
+def plane_behind(model: ObjectModel, pose: NDArray[np.float64], center: NDArray[np.float64], camera: PinholeCamera,
             rng: np.random.Generator) -> NDArray[np.float32]:
     """Depth of a plane that the object touches, or stands in front of."""
     ray = center / np.linalg.norm(center)
@@ -137,7 +137,7 @@ def _behind(model: ObjectModel, pose: NDArray[np.float64], center: NDArray[np.fl
     return np.where((depth > 0) & (depth < 4.0), depth, np.inf).astype(np.float32)
 
 
-def _sheet(center: NDArray[np.float64], size: float, camera: PinholeCamera, rng: np.random.Generator
+def sheet_before(center: NDArray[np.float64], size: float, camera: PinholeCamera, rng: np.random.Generator
            ) -> NDArray[np.float32]:
     """Depth of a sheet before part of the object: everything on one side of a straight edge."""
     v, u = np.mgrid[:camera.height, :camera.width]

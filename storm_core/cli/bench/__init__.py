@@ -2,9 +2,9 @@
 
 import argparse
 
-from storm_core.cli.bench import metrics, ros, tracking
+from storm_core.cli.bench import metrics, refiner, ros, tracking
 
-KINDS = (tracking, metrics, ros)
+KINDS = (tracking, metrics, refiner, ros)
 """Modules with add_parser(kinds)."""
 
 

@@ -8,13 +8,14 @@ from storm_core.cli.evaluate import (
     monitor,
     poses,
     refinement,
+    refiner,
     registration,
     score,
     system,
     tracking,
 )
 
-KINDS = (poses, tracking, registration, system, masks, monitor, score, refinement, compare)
+KINDS = (poses, tracking, registration, system, masks, monitor, score, refinement, refiner, compare)
 """Modules with add_parser(kinds)."""
 
 

@@ -237,7 +237,7 @@ def test_a_slow_camera_that_swings_is_followed_by_the_motion_of_the_scene() -> N
 
 
 def test_beside_an_occluder_and_in_its_shadow_the_contour_holds_the_object() -> None:
-    """Active stereo sees nothing beside a near occluder: what is measured is the occluder, what is seen has no depth."""
+    """Active stereo sees nothing there: what is measured is the occluder, what is seen has no depth."""
     poses, frames = sequence(15)
     rng = np.random.default_rng(1)
     backdrop = background(np.random.default_rng(0))

@@ -1,0 +1,111 @@
+"""FoundationPose's own checkpoints (`model_best.pth` with its `config.yml`), where a user has them.
+
+Their licence, the NVIDIA Source Code License, allows research and evaluation only, of the weights as of the code; so
+nothing of theirs is part of STORM, and nothing is fetched. The tensors must fit the published networks name for name.
+"""
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from storm_core.errors import WeightsError
+from storm_core.render_compare.forward import check_tensors
+from storm_core.render_compare.shape import OFFICIAL_SHAPE, NetworkShape, Scaling
+from storm_core.render_compare.weights import PairWeights
+
+logger = logging.getLogger(__name__)
+
+LICENSE = "NVIDIA Source Code License for FoundationPose: non-commercial, research and evaluation only"
+
+CROP_RATIO = {"refiner": 1.2, "scorer": 1.2}
+"""Sides of the crops [diameters] where config.yml says nothing, as the published code documents."""
+
+_COUNTER = "num_batches_tracked"
+_NEEDED = {"trans_rep": "tracknet", "c_in": 6}
+"""What this implementation can do, where config.yml has a say."""
+
+
+def load_official(path: Path, kind: str) -> PairWeights:
+    """The weights of `model_best.pth`, with scales from `config.yml` beside it.
+
+    Args:
+      kind: refiner or scorer.
+
+    Raises:
+      WeightsError: missing, cut short, no checkpoint, of the other network, or with settings that STORM cannot follow.
+    """
+    settings = _settings(path.with_name("config.yml"))
+    tensors = {name: value for name, value in _state(path).items() if not name.endswith(_COUNTER)}
+    shape = _shape(path, settings, tensors)
+    weights = PairWeights(kind, {k: v.float().numpy() for k, v in tensors.items()}, shape,
+                          _scaling(path, settings, kind), {"source": str(path)}, LICENSE,
+                          hashlib.sha256(path.read_bytes()).hexdigest())
+    try:
+        check_tensors(weights)
+    except WeightsError as error:
+        raise WeightsError(f"{path} is no official {kind}: {error}") from error
+    logger.warning("%s: %s", path, LICENSE)
+    return weights
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors by name, whether or not they lie under `model`; nothing in the file is executed."""
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"cannot read the checkpoint {path} ({type(error).__name__}): it is missing, cut short or "
+                           "something else; download it again from where FoundationPose's readme says") from error
+    state = kept.get("model", kept) if isinstance(kept, Mapping) else None
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no weights of a network; give FoundationPose's model_best.pth")
+    return dict(state)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WeightsError(f"cannot read {path}, which belongs beside the checkpoint and says how its inputs are "
+                           f"scaled ({type(error).__name__}); copy it there") from error
+    if not isinstance(settings, dict):
+        raise WeightsError(f"{path} must hold settings by name, got {type(settings).__name__}; copy it again")
+    for key, wanted in _NEEDED.items():
+        if settings.get(key, wanted) != wanted:
+            raise WeightsError(f"{path}: {key} is {settings[key]!r}, STORM's networks can only follow {wanted!r}")
+    if not settings.get("normalize_xyz", False):
+        raise WeightsError(f"{path}: normalize_xyz is off, STORM's crops are normalised; use the published checkpoint")
+    return settings
+
+
+def _shape(path: Path, settings: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> NetworkShape:
+    try:
+        width, height = (int(x) for x in settings.get("input_resize", (160, 160)))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path.with_name('config.yml')}: input_resize must be two numbers, got "
+                           f"{settings['input_resize']!r}") from error
+    if width != height:
+        raise WeightsError(f"{path.with_name('config.yml')}: input_resize is {width} x {height}, STORM's crops are "
+                           "square")
+    rotation = 6 if settings.get("rot_rep", "axis_angle") == "6d" else 3
+    return replace(OFFICIAL_SHAPE, batch_norm=bool(settings.get("use_BN", False)), rotation=rotation, crop=width)
+
+
+def _scaling(path: Path, settings: Mapping[str, Any], kind: str) -> Scaling:
+    """Crop ratio and normalisers. With normalised coordinates shifts are in radii; turns are tanh times rot_normalizer,
+    and the published code transposes the rotation that it gets from them, which turns the other way round."""
+    ratio = settings.get("crop_ratio") or CROP_RATIO[kind]
+    turn = settings.get("rot_normalizer")
+    if kind == "refiner" and settings.get("rot_rep", "axis_angle") == "axis_angle" and turn is None:
+        raise WeightsError(f"{path.with_name('config.yml')} lacks rot_normalizer, the largest turn of a step [rad]")
+    try:
+        return Scaling(crop_ratio=float(ratio), turn=-float(turn) if turn is not None else Scaling.turn)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{path.with_name('config.yml')}: crop_ratio and rot_normalizer must be numbers, got "
+                           f"{ratio!r} and {turn!r}") from error

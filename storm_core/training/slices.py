@@ -1,0 +1,83 @@
+"""What training runs share that may be cut into slices: numbered batches, the rate of a step, what a slice did."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from storm_core.errors import BackendError
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of `train` did: steps in all, steps now, seconds, the last validation, where the weights are."""
+
+    step: int
+    steps_now: int
+    seconds: float
+    validation: dict[str, float]
+    weights: Path
+
+
+class RateArguments(Protocol):
+    """The part of the training arguments that decides the learning rate."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+    @property
+    def decay(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+
+def require_torch(what: str) -> Any:
+    """The torch module, or one error that says what needs it and how to get it."""
+    try:
+        import torch
+    except ImportError as error:
+        raise BackendError(f"training the {what} needs torch, which is not installed; run `make full` or "
+                           "`pip install torch==2.13.0` (inference works without)") from error
+    return torch
+
+
+def learning_rate(arguments: RateArguments, number: int) -> float:
+    """Learning rate of a step: warm-up, constant, and linearly down to a twentieth over the last `decay` steps."""
+    rise = min(1.0, (number + 1) / max(arguments.warmup, 1))
+    fall = min(1.0, max((arguments.steps - number) / max(arguments.decay, 1), 0.05))
+    return arguments.learning_rate * rise * fall
+
+
+@contextlib.contextmanager
+def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
+                     ) -> Iterator[Iterator[tuple[int, BatchT]]]:
+    """(number, batch) in order, made by this process or ahead of time by others; the same batches either way."""
+    if workers == 0:
+        yield ((number, make(number)) for number in numbers)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield _ahead(pool, make, numbers, 3 * workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], BatchT], numbers: range, depth: int
+           ) -> Iterator[tuple[int, BatchT]]:
+    waiting: list[tuple[int, Future[BatchT]]] = []
+    for number in numbers:
+        waiting.append((number, pool.submit(make, number)))
+        if len(waiting) > depth:
+            done, future = waiting.pop(0)
+            yield done, future.result()
+    for done, future in waiting:
+        yield done, future.result()
