@@ -136,7 +136,7 @@ def sample(picture: Picture, u: NDArray[np.floating], v: NDArray[np.floating]) -
     h, w = picture.shape[:2]
     # remap limits its output to 32767 rows; a square-ish layout keeps any number of vertices below that.
     n, columns = len(u), 1024
-    rows = -(-n // columns)
+    rows = max(1, -(-n // columns))  # a print may miss every vertex of a small shape
     grid = np.zeros((2, rows * columns), np.float32)
     grid[0, :n], grid[1, :n] = np.clip(u, 0, 1) * (w - 1), np.clip(v, 0, 1) * (h - 1)
     out = cv2.remap(picture, grid[0].reshape(rows, columns), grid[1].reshape(rows, columns), cv2.INTER_LINEAR)
