@@ -69,6 +69,16 @@ def manifest_file() -> Path:
                        "again")
 
 
+def shipped_file(name: str) -> Path:
+    """Weights that come with STORM: beside the sources, or in share/storm_ros of an installation."""
+    import sys
+
+    sources = Path(__file__).resolve().parents[2] / "models" / name
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [sys.prefix]
+    places = [sources, *(Path(p) / "share" / "storm_ros" / "models" / name for p in prefixes)]
+    return next((place for place in places if place.is_file()), sources)
+
+
 def read_manifest(path: Path | None = None) -> dict[str, Weights]:
     """All entries by name.
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.errors import WeightsError
+from storm_core.models.manifest import shipped_file
 from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.network import initial_parameters
 from storm_core.score_model.schedule import Schedule
@@ -74,10 +73,7 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
 
 def shipped() -> Path:
     """The weights that come with STORM: beside the sources, or in share/storm_ros of an installation."""
-    sources = Path(__file__).resolve().parent.parent.parent / "models" / SHIPPED
-    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [sys.prefix]
-    places = [sources, *(Path(p) / "share" / "storm_ros" / "models" / SHIPPED for p in prefixes)]
-    return next((place for place in places if place.is_file()), sources)
+    return shipped_file(SHIPPED)
 
 
 def check_fit(arrays: dict[str, Any], network: NetworkConfig, source: str) -> None:

@@ -1,6 +1,6 @@
-"""Labelled poses for the learned verifier: rendered tables of procedural objects, right poses and every kind of wrong one.
+"""Labelled poses for the learned verifier: rendered tables of procedural objects, right and wrong poses.
 
-A scene is decided by (split, seed, number) alone. Splits draw their objects from disjoint seeds, which no benchmark uses.
+A scene is decided by (split, seed, number) alone. Splits draw objects from disjoint seeds, which no benchmark uses.
 """
 
 from collections.abc import Iterator
