@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def add_monitor(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = models.add_parser("monitor", help="the learned verifiers of the failure monitor", description=(
-        "Train the small RGB-D verifier on labelled poses of procedural objects (data.source=records, the default: "
-        "right poses, shifts, turns, twins, flips, look-alikes, neighbours, under occlusion, blur, lost depth and other "
-        "lamps), or the published pair model on picture pairs (data.source=pairs, data.pairs=FILE: img1, img2 and label "
-        "in every line; frozen DINOv2, attention block). Validation uses other objects. Needs torch; the small network "
-        "runs without. Checkpoint, weights and log.jsonl go to training.out."))
+        "Train the small RGB-D verifier (data.source=records, the default) on labelled poses of procedural objects: "
+        "right, shifted, turned, twins, flips, look-alikes, neighbours; occluded, blurred, without depth, under other "
+        "lamps. Or the published pair model (data.source=pairs, data.pairs=FILE) on picture pairs: img1, img2 and "
+        "label in every line; frozen DINOv2, attention block. Validation uses other objects. Needs torch; the small "
+        "network runs without. Checkpoint, weights and log.jsonl go to training.out."))
     parser.add_argument("--config", metavar="FILE", default="",
                         help="YAML with the sections data, pair and training (default: none)")
     parser.add_argument("--set", action="append", metavar="PATH=VALUE", default=[], dest="overrides",

@@ -1,6 +1,6 @@
-"""What the learned verifier looks at: a small crop of the live frame beside the model rendered at the tracked pose.
+"""What the learned verifier looks at: a small crop of the live frame beside the model rendered at a pose.
 
-A crop is bytes, so that a training set of them is small, and so that training and tracking see exactly the same numbers.
+A crop is bytes, so that a training set is small, and so that training and tracking see exactly the same numbers.
 """
 
 import numpy as np

@@ -25,7 +25,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Pair:
-    """Two picture files. right: they show the same object, rightly framed. group: `cause` of the line, if it has one."""
+    """Two picture files. right: same object, rightly framed. group: `cause` of the line, "" without one."""
 
     reference: Path
     live: Path
@@ -74,8 +74,8 @@ def split_pairs(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[P
     sides = [pair for pair in pairs if not held[pair]], [pair for pair in pairs if held[pair]]
     for name, side in zip(("training", "validation"), sides, strict=True):
         if len({pair.right for pair in side}) < 2:
-            raise DatasetError(f"the {name} pairs ({len(side)}) must hold both labels; give more reference pictures, or "
-                               f"another data.val_share than {share:g}")
+            raise DatasetError(f"the {name} pairs ({len(side)}) must hold both labels; give more reference pictures "
+                               f"or another data.val_share than {share:g}")
     return sides
 
 
@@ -164,7 +164,7 @@ def _described(model: PairModel, files: Sequence[Path], size: int) -> dict[Path,
 
 @torch.no_grad()
 def evaluate_pairs(model: PairModel, pairs: Sequence[Pair], size: int) -> tuple[Judged, float]:
-    """Answers to all pairs, and milliseconds per pair as a tracker would ask: one at a time, both pictures described."""
+    """Answers to all pairs, and milliseconds per pair: one at a time, both pictures described anew."""
     model.eval()
     logits, spent = [], []
     for pair in pairs:

@@ -20,8 +20,16 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = kinds.add_parser("monitor", help="the failure benchmark: does TOM notice wrong poses", description=(
         "Put labelled faults into every scene of a BOP dataset, ask the monitor and four baselines about every pose, "
         "and say how well, how fast and how honestly they notice. Protocol: docs/failure-benchmark.md."))
-    parser.add_argument("--benchmark", action="store_true", required=True, help="run the failure benchmark")
-    add_run_options(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--benchmark", action="store_true", help="run the failure benchmark on --bop-dir")
+    what.add_argument("--pairs-jsonl", metavar="FILE", default="",
+                      help="judge picture pairs (img1, img2, label in every line) with the pair model of --checkpoint: "
+                           "accuracy, AUROC, ms per pair")
+    parser.add_argument("--checkpoint", metavar="FILE", default="",
+                        help="pair model, as `storm train monitor --set data.source=pairs` writes it")
+    parser.add_argument("--backbone", metavar="DIR", default="",
+                        help="folder of the pair model's DINOv2 (default: the one that the checkpoint names)")
+    add_run_options(parser, required=False)
     parser.add_argument("--causes", nargs="+", metavar="NAME", default=[],
                         help="only these faults (default: all that apply to the object)")
     parser.add_argument("--frames", type=int, metavar="N", default=120,
@@ -34,6 +42,10 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.pairs_jsonl:
+        return run_pairs(args)
+    if not args.bop_dir:
+        raise ConfigError("--benchmark needs --bop-dir DIR, the dataset to put faults into")
     from storm_core.evaluation.failures.causes import MIN_FRAMES, causes_of
     from storm_core.evaluation.failures.figures import benchmark_figures
     from storm_core.evaluation.failures.recover import recovery_figures
@@ -78,6 +90,37 @@ def run(args: argparse.Namespace) -> int:
         print("\n" + recovery_table(results))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
+    return within_limits(args, results)
+
+
+def run_pairs(args: argparse.Namespace) -> int:
+    """The pair model on picture pairs."""
+    from hashlib import sha256
+    from pathlib import Path
+
+    from storm_core import __version__
+    from storm_core.models.packages import require_packages
+    from storm_core.report.atomic import whole_file
+    from storm_core.report.results import results_head, to_json
+
+    if not args.checkpoint:
+        raise ConfigError("--pairs-jsonl needs --checkpoint FILE, a pair model of `storm train monitor`")
+    require_packages("the pair model", "torch", "transformers", "safetensors")
+    from storm_core.monitor.pair_model import load_pair, open_backbone
+    from storm_core.training.monitor_pairs import evaluate_pairs, read_pairs
+
+    file = Path(args.pairs_jsonl)
+    pairs = read_pairs(file)
+    model, size = load_pair(Path(args.checkpoint), open_backbone(Path(args.backbone)) if args.backbone else None)
+    judged, ms = evaluate_pairs(model, pairs, size)
+    results = results_head("evaluate monitor", __version__, path=file, seed=args.seed or 0,
+                           sha256=sha256(file.read_bytes()).hexdigest(), frames=len(pairs))
+    results |= {"pairs": {"count": len(pairs), "ms_per_pair": ms, **judged.figures()}}
+    if args.json:
+        with whole_file(args.json) as out:
+            out.write_text(to_json(results))
+    print(aligned([("pairs", str(len(pairs)))] + [(k, f"{v:.4f}") for k, v in judged.figures().items()]
+                  + [("ms per pair", f"{ms:.1f}")]))
     return within_limits(args, results)
 
 

@@ -13,7 +13,7 @@ from storm_core.bop.dataset import Annotation, read_annotations
 from storm_core.config import StormConfig, build
 from storm_core.errors import DatasetError
 from storm_core.evaluation.failures.causes import MIN_FRAMES, POSE_CAUSES, Cause, FaultEvent, causes_of, plan_event
-from storm_core.evaluation.failures.labels import Labels, pose_errors
+from storm_core.evaluation.failures.labels import RIGHT, Labels, pose_errors
 from storm_core.evaluation.failures.pictures import Pictures, inject_picture_fault
 from storm_core.evaluation.failures.poses import Around, inject_pose_fault
 from storm_core.evaluation.failures.recover import PLAYED, System, recover
@@ -130,9 +130,12 @@ def faulty(clip: Clip, event: FaultEvent, model: ObjectModel, stream: Stream = n
         fed = changed
     error = np.full(len(fed), np.inf)
     has = ~np.isnan(fed).any((1, 2))
+    known = clip.known & has
     error[has] = pose_errors(model, fed[has], pictures.truths[has])
-    return pictures, fed, Labels(error=error, visible=pictures.visible, stale=pictures.stale,
-                                 known=clip.known & has)
+    if pictures.depth_truths is not None:
+        # Colour and depth that show the object at two places: no pose is right, and none can be called wrong.
+        known = known & (pose_errors(model, pictures.truths, pictures.depth_truths) <= RIGHT)
+    return pictures, fed, Labels(error=error, visible=pictures.visible, stale=pictures.stale, known=known)
 
 
 def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, stream: Stream = noisy_truth,
