@@ -72,6 +72,7 @@ class MonitorConfig:
         0.25, "visible share of the silhouette below which the object counts as occluded", "", 0.0, 1.0
     )
     freeze_frames: int = param(5, "identical images in a row that count as a frozen stream", "", 2, 100)
+    learned: bool = param(True, "also ask the small network that compares the live crop with the render")
 
 
 @dataclass(frozen=True)

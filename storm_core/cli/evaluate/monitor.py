@@ -36,6 +36,8 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="the first N images of each scene (default: 120)")
     parser.add_argument("--tracker", action="store_true",
                         help="poses of the real tracker instead of the truth with a tracker's errors")
+    parser.add_argument("--ablation", action="store_true",
+                        help="also judge every pose with each term of the monitor left out, and compare")
     parser.add_argument("--pipeline", action="store_true",
                         help="also run the whole system through the faults and measure how fast it recovers")
     parser.set_defaults(run=run)
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         return run_pairs(args)
     if not args.bop_dir:
         raise ConfigError("--benchmark needs --bop-dir DIR, the dataset to put faults into")
+    from storm_core.evaluation.failures.ablation import ablation_figures
     from storm_core.evaluation.failures.causes import MIN_FRAMES, causes_of
     from storm_core.evaluation.failures.figures import benchmark_figures
     from storm_core.evaluation.failures.recover import recovery_figures
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--frames must be at least {MIN_FRAMES}, got {args.frames}: an event needs frames before, "
                           "in and after it")
     setup = prepare(args, "monitor")
-    jobs = plan(setup, causes, args.frames, args.tracker, args.pipeline)
+    jobs = plan(setup, causes, args)
     outcomes, reused = do_jobs(jobs, setup.crew, setup.parts, unit="scene")
     plays = [record for outcome in outcomes for record in outcome["records"]]
     if not plays:
@@ -77,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         results["recovery"] = recovery_figures(recoveries) | {"causes": {
             cause: recovery_figures([r for r in recoveries if r["cause"] == cause])
             for cause in dict.fromkeys(r["cause"] for r in recoveries)}}
+    if args.ablation:
+        results["ablation"] = ablation_figures(plays)
     with whole_folder(setup.out) as folder:
         (folder / "results.json").write_text(to_json(results))
         (folder / "plays.jsonl").write_text("".join(json.dumps(json.loads(to_json(play))) + "\n" for play in plays))
@@ -88,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     print("\n" + cause_table(results))
     if args.pipeline:
         print("\n" + recovery_table(results))
+    if args.ablation:
+        print("\n" + ablation_table(results))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
     return within_limits(args, results)
@@ -124,13 +131,14 @@ def run_pairs(args: argparse.Namespace) -> int:
     return within_limits(args, results)
 
 
-def plan(setup: Setup, causes: tuple[str, ...], frames: int, tracker: bool, pipeline: bool) -> "list[FailureJob]":
+def plan(setup: Setup, causes: tuple[str, ...], args: argparse.Namespace) -> "list[FailureJob]":
     """One job per scene."""
     from storm_core.evaluation.failures.play import FailureJob
     from storm_core.evaluation.system import plan as plan_sequences
 
-    return [FailureJob(kind="failures.play", images=job.images[:frames], queries=job.queries, models=job.models,
-                       config=job.config, causes=causes, frames=frames, tracker=tracker, pipeline=pipeline)
+    return [FailureJob(kind="failures.play", images=job.images[:args.frames], queries=job.queries, models=job.models,
+                       config=job.config, causes=causes, frames=args.frames, tracker=args.tracker,
+                       pipeline=args.pipeline, ablation=args.ablation)
             for job in plan_sequences(setup.dataset, setup.config, setup.models)]
 
 
@@ -153,6 +161,14 @@ def cause_table(results: dict[str, Any]) -> str:
     rows += [(cause, str(f["failures"]), str(f["missed"]), *(figure(f[key], kind) for _, key, kind in COLUMNS))
              for cause, f in results["monitors"]["storm"]["causes"].items()]
     return aligned(rows)
+
+
+def ablation_table(results: dict[str, Any]) -> str:
+    """With all terms, and without each."""
+    found = results["ablation"]
+    keys = tuple(found["all"])
+    return aligned([("without", *keys)] + [(name, *(figure(f[key], "ratio") for key in keys))
+                                           for name, f in found.items()])
 
 
 def recovery_table(results: dict[str, Any]) -> str:
