@@ -164,6 +164,8 @@ class Evidence:
       margin: by how much [log-odds] the pose ranks above its best decoy: itself shifted, turned or mirrored
         (registration only).
       learned: log-odds, by the monitor's small network, that the live crop shows what the pose says (tracking only).
+      similarity: logit of the pair model that the live crop looks like those that were trusted, mean over its memory
+        (tracking with monitor.pair only).
       twin: how much better [log-odds, added up over frames] another turn of the same shape has looked (tracking only).
     """
 
@@ -185,6 +187,7 @@ class Evidence:
     innovation: float = float("nan")
     margin: float = float("nan")
     learned: float = float("nan")
+    similarity: float = float("nan")
     twin: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:

@@ -27,6 +27,9 @@ STRONGEST = 8.0
 NO_DEPTH = 0.7
 """Share without depth, of what nothing hides of the silhouette, from which a pose is judged by the picture alone."""
 
+LIMIT_PAIR = 6.0
+"""Log-odds that the pair model has at most."""
+
 HELD_VISIBLE = 0.15
 """Visible share above which a pose that still convinces is trusted although most of the object is hidden."""
 
@@ -40,7 +43,7 @@ DOUBTS = {
     Reason.DEPTH_DISAGREES: ("explained", "behind", "fit", "seam", "support"),
     Reason.CONTOUR_DISAGREES: ("contour", "edge"),
     Reason.COLOR_DISAGREES: ("hue", "color"),
-    Reason.CROP_DISAGREES: ("learned",),
+    Reason.CROP_DISAGREES: ("learned", "similarity"),
     Reason.OCCLUDED: ("occluded",),
     Reason.NO_DEPTH: ("missing",),
 }
@@ -100,10 +103,12 @@ class Decision:
         self._config = config
         self._without = without
         self._odds: float | None = None
+        self._doubtful = 0
 
     def reset(self) -> None:
         """A new registration has to stand on its own."""
         self._odds = None
+        self._doubtful = 0
 
     def judge(self, measured: Measured) -> Word:
         evidence = measured.evidence
@@ -120,7 +125,8 @@ class Decision:
         self._odds = odds
         visible = seen * (1.0 - evidence.occluded)
         probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
-        healthy = probability >= self._config.healthy
+        self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
+        healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:
             held = visible > HELD_VISIBLE and healthy
             return Word(Verdict.DEGRADED if held else Verdict.OCCLUDED, probability,
@@ -148,10 +154,13 @@ class Decision:
         terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
         if fusion.learned:
             terms["learned"] = fusion.learned * float(np.clip(evidence.learned, -fusion.limit, fusion.limit))
+        if np.isfinite(evidence.similarity):
+            said = float(np.clip(evidence.similarity, -LIMIT_PAIR, LIMIT_PAIR))
+            terms["similarity"] = self._config.pair_weight * said
         return terms
 
     def _accumulated(self, now: float) -> float:
-        if self._odds is None or self._without == "memory":
+        if self._odds is None or self._config.consecutive or self._without == "memory":
             return float(np.clip(now, -STRONGEST, STRONGEST))
         return float(np.clip(now + PRIOR_LOG_ODDS, -STRONGEST, STRONGEST) + FORGET * self._odds)
 

@@ -1,11 +1,13 @@
 """TOM, default backend: judges a tracked pose by render-and-compare evidence, over time (see `decision`)."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import bare_features
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.models.packages import require_packages
 from storm_core.monitor.crop import crop_of, inputs
 from storm_core.monitor.decision import Decision, Measured, without_depth
 from storm_core.monitor.freeze import FreezeDetector
@@ -13,10 +15,13 @@ from storm_core.monitor.network import CropNetwork
 from storm_core.monitor.twin_watch import TwinWatch
 from storm_core.monitor.weights import load_network
 from storm_core.tracking.modalities import colorless
-from storm_core.types import Evidence, Frame, Judgement, Track
+from storm_core.types import Evidence, Frame, Judgement, Track, Verdict
 
 MUCH_HIDDEN = 0.5
 """Share hidden from which what is left may be the same on every side."""
+
+CERTAIN = 0.9
+"""Probability from which a crop is remembered as one that shows the object."""
 
 NEAREST = 0.02
 """Depth of an object's centre [m] below which it is behind the camera."""
@@ -29,6 +34,12 @@ class EvidenceMonitor:
         self._models = models
         self._config = config
         self._network: CropNetwork | None = load_network() if config.learned else None
+        self._pair = None
+        if config.pair:
+            require_packages("monitor.pair", "torch", "transformers", "safetensors")
+            from storm_core.monitor.pair_verifier import PairVerifier
+
+            self._pair = PairVerifier(Path(config.pair).expanduser())
         self._decisions = {name: Decision(config) for name in models}
         self._twins = {name: TwinWatch(model) for name, model in models.items()}
         self._freeze = FreezeDetector(config.freeze_frames)
@@ -37,6 +48,8 @@ class EvidenceMonitor:
         if object_name in self._models:
             self._decisions[object_name].reset()
             self._twins[object_name].reset()
+            if self._pair is not None:
+                self._pair.reset(object_name)
 
     def judge(self, frame: Frame, track: Track) -> Judgement:
         return self.decide(track, self.measure(frame, track))
@@ -44,6 +57,8 @@ class EvidenceMonitor:
     def decide(self, track: Track, measured: Measured) -> Judgement:
         """The word about what was measured; remembers it."""
         word = self._decisions[track.object_name].judge(measured)
+        if self._pair is not None and word.verdict is Verdict.HEALTHY and word.probability >= CERTAIN:
+            self._pair.remember(track.object_name)
         return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns, verdict=word.verdict,
                          probability=word.probability, reason=word.reason, evidence=measured.evidence)
 
@@ -64,6 +79,8 @@ class EvidenceMonitor:
         elif self._network is not None:
             answer = self._network.log_odds(inputs(crop_of(frame, model, pose)[None]))[0]
             evidence = replace(evidence, learned=float(answer))
+        if self._pair is not None and not blind:
+            evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
         if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
             evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose))
         return Measured(evidence=evidence, blind=blind, frozen=frozen)
