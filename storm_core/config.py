@@ -67,7 +67,6 @@ class TrackingConfig:
 class MonitorConfig:
     enable: bool = param(True, "judge tracked poses; without, the tracker's word is taken and no pose is withdrawn")
     healthy: float = param(0.5, "probability above which a pose counts as right", "", 0.0, 1.0)
-    lost: float = param(0.15, "probability below which a pose counts as lost", "", 0.0, 1.0)
     min_visible: float = param(
         0.25, "visible share of the silhouette below which the object counts as occluded", "", 0.0, 1.0
     )

@@ -13,11 +13,15 @@ pytest.importorskip("transformers", reason=WHY)
 pytest.importorskip("safetensors", reason=WHY)
 
 from storm_core.cli.main import main  # noqa: E402
+from storm_core.config import MonitorConfig  # noqa: E402
 from storm_core.errors import ConfigError, DatasetError, WeightsError  # noqa: E402
+from storm_core.monitor.monitor import EvidenceMonitor  # noqa: E402
 from storm_core.monitor.pair_model import PairModel, load_pair  # noqa: E402
 from storm_core.monitor.pair_settings import PairSettings  # noqa: E402
 from storm_core.training.monitor_config import read_training  # noqa: E402
 from storm_core.training.monitor_pairs import read_pairs, split_pairs  # noqa: E402
+from storm_core.types import Track, Verdict  # noqa: E402
+from test.synthetic import frame_of, pose, textured_box  # noqa: E402
 
 torch.set_num_threads(1)
 SIZE = 28
@@ -104,3 +108,42 @@ def test_no_reference_picture_is_on_both_sides(pairs: Path) -> None:
     training, held_out = split_pairs(read_pairs(pairs), 0.3)
     assert not {pair.reference for pair in training} & {pair.reference for pair in held_out}
     assert len(training) + len(held_out) == 80
+
+
+@pytest.fixture
+def checkpoint(backbone: Path, tmp_path: Path) -> Path:
+    from storm_core.monitor.pair_model import open_backbone, save_pair
+
+    model = PairModel(PairSettings(backbone=str(backbone), heads=4, hidden=32), open_backbone(backbone))
+    save_pair(tmp_path / "pair.safetensors", model, model.trained_state(), SIZE)
+    return tmp_path / "pair.safetensors"
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
+    one, two = load_pair(checkpoint)[0], load_pair(checkpoint)[0]
+    pictures = torch.rand(2, 3, SIZE, SIZE), torch.rand(2, 3, SIZE, SIZE)
+    torch.testing.assert_close(one(*pictures), two(*pictures))
+
+
+def test_the_memory_holds_sixteen_crops_and_a_new_registration_clears_it(checkpoint: Path) -> None:
+    from storm_core.monitor.pair_verifier import MEMORY, PairVerifier
+
+    model, truth = textured_box(), pose((0.4, 0.3, 0.1), (0.01, 0.0, 0.55))
+    frame, verifier = frame_of([(model, truth)]), PairVerifier(checkpoint)
+    for _ in range(MEMORY + 3):
+        verifier.similarity(frame, model, truth)
+        verifier.remember(model.name)
+    assert len(verifier._memory[model.name]) == MEMORY
+    assert np.isfinite(verifier.similarity(frame, model, truth))
+    verifier.reset(model.name)
+    assert np.isnan(verifier.similarity(frame, model, truth))
+
+
+def test_the_monitor_remembers_what_it_trusts_and_publishes_the_logit(checkpoint: Path) -> None:
+    model, truth = textured_box(), pose((0.4, 0.3, 0.1), (0.01, 0.0, 0.55))
+    frame = frame_of([(model, truth)], noise=0.001)
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig(pair=str(checkpoint), learned=False))
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=truth, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    first, second = monitor.judge(frame, track), monitor.judge(frame, track)
+    assert first.verdict is Verdict.HEALTHY and first.probability > 0.9
+    assert np.isnan(first.evidence.similarity) and np.isfinite(second.evidence.similarity)
