@@ -67,11 +67,16 @@ class TrackingConfig:
 class MonitorConfig:
     enable: bool = param(True, "judge tracked poses; without, the tracker's word is taken and no pose is withdrawn")
     healthy: float = param(0.5, "probability above which a pose counts as right", "", 0.0, 1.0)
-    lost: float = param(0.15, "probability below which a pose counts as lost", "", 0.0, 1.0)
     min_visible: float = param(
         0.25, "visible share of the silhouette below which the object counts as occluded", "", 0.0, 1.0
     )
     freeze_frames: int = param(5, "identical images in a row that count as a frozen stream", "", 2, 100)
+    learned: bool = param(True, "also ask the small network that compares the live crop with the render")
+    pair: str = param("", "checkpoint of the pair model (storm train monitor), which compares live crops with trusted "
+                      "ones; empty = not asked; needs torch and a DINOv2")
+    pair_weight: float = param(0.5, "log-odds that one log-odd of the pair model counts", "", 0.0, 5.0)
+    consecutive: int = param(0, "doubtful frames in a row that end trust, each judged by itself, as in the published "
+                             "system (there 3); 0 = the sequential test", "", 0, 100)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Reason(str, Enum):
     DEPTH_DISAGREES = "depth_disagrees"
     CONTOUR_DISAGREES = "contour_disagrees"
     COLOR_DISAGREES = "color_disagrees"
+    CROP_DISAGREES = "crop_disagrees"
     AMBIGUOUS = "ambiguous"
     MOTION_IMPLAUSIBLE = "motion_implausible"
     FROZEN_INPUT = "frozen_input"
@@ -162,6 +163,10 @@ class Evidence:
       innovation: pose change against the motion prediction / diameter (tracking only).
       margin: by how much [log-odds] the pose ranks above its best decoy: itself shifted, turned or mirrored
         (registration only).
+      learned: log-odds, by the monitor's small network, that the live crop shows what the pose says (tracking only).
+      similarity: logit of the pair model that the live crop looks like those that were trusted, mean over its memory
+        (tracking with monitor.pair only).
+      twin: how much better [log-odds, added up over frames] another turn of the same shape has looked (tracking only).
     """
 
     inside: float = float("nan")
@@ -181,6 +186,9 @@ class Evidence:
     hue: float = float("nan")
     innovation: float = float("nan")
     margin: float = float("nan")
+    learned: float = float("nan")
+    similarity: float = float("nan")
+    twin: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:
         return {f.name: float(getattr(self, f.name)) for f in fields(self)}

@@ -2,6 +2,7 @@
 
 import argparse
 
+from storm_core.cli.train_monitor import add_monitor
 from storm_core.cli.train_refiner import add_refiner
 from storm_core.cli.train_score import add_score
 from storm_core.cli.train_som import add_som
@@ -38,6 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     covariance.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     covariance.add_argument("--json", metavar="FILE", required=True, help="where parameters and figures go")
     covariance.set_defaults(run=run_covariance)
+    add_monitor(models)
     add_refiner(models)
     add_score(models)
     add_som(models)

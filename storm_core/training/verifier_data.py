@@ -75,7 +75,7 @@ def judged_of_scene(seed: int, validation: bool) -> Iterator[Judged]:
     features = frame_features(frame)
     localizer = GeometricLocalizer({}, SomConfig(), OnboardingConfig())
     for exact, truth in queries:
-        model = _as_scanned(exact, rng)
+        model = as_scanned(exact, rng)
         onboarded = onboard(model, OnboardingConfig(rotations=400, cache="/dev/null"))
         candidates = localizer.candidates(features, onboarded, Hint())
         hidden = localizer.hidden_candidates(features, onboarded, Hint())
@@ -102,7 +102,7 @@ def _object(rng: np.random.Generator, validation: bool) -> ObjectModel:
     )
 
 
-def _as_scanned(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
+def as_scanned(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
     """The model as a user would have it: colours of another light and camera, blurred, or none at all."""
     if model.colors is None or rng.random() < 0.2:
         return dataclasses.replace(model, colors=None, sha256=f"{model.sha256}-plain")

@@ -42,9 +42,9 @@ class Setup:
     only_chosen: bool
 
 
-def add_dataset_options(parser: argparse.ArgumentParser) -> None:
+def add_dataset_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Which targets of which dataset."""
-    parser.add_argument("--bop-dir", metavar="DIR", required=True,
+    parser.add_argument("--bop-dir", metavar="DIR", required=required, default="",
                         help="BOP dataset, split or scene with ground truth (meshes in its models/, or --models)")
     add_models(parser)
     parser.add_argument("--scene", type=int, nargs="+", metavar="ID", default=[], help="only these scenes")
@@ -54,8 +54,9 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
                         help="every visible annotation is a target, even when the dataset lists its targets")
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    add_dataset_options(parser)
+def add_run_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """required: the command can do nothing without a dataset."""
+    add_dataset_options(parser, required=required)
     parser.add_argument("--out", metavar="DIR", default="",
                         help="folder of the results; finished parts are kept in DIR/.parts, and the same command "
                              "continues from there (default: results/<command>_<dataset>)")

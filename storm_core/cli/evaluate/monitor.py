@@ -20,20 +20,35 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = kinds.add_parser("monitor", help="the failure benchmark: does TOM notice wrong poses", description=(
         "Put labelled faults into every scene of a BOP dataset, ask the monitor and four baselines about every pose, "
         "and say how well, how fast and how honestly they notice. Protocol: docs/failure-benchmark.md."))
-    parser.add_argument("--benchmark", action="store_true", required=True, help="run the failure benchmark")
-    add_run_options(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--benchmark", action="store_true", help="run the failure benchmark on --bop-dir")
+    what.add_argument("--pairs-jsonl", metavar="FILE", default="",
+                      help="judge picture pairs (img1, img2, label in every line) with the pair model of --checkpoint: "
+                           "accuracy, AUROC, ms per pair")
+    parser.add_argument("--checkpoint", metavar="FILE", default="",
+                        help="pair model, as `storm train monitor --set data.source=pairs` writes it")
+    parser.add_argument("--backbone", metavar="DIR", default="",
+                        help="folder of the pair model's DINOv2 (default: the one that the checkpoint names)")
+    add_run_options(parser, required=False)
     parser.add_argument("--causes", nargs="+", metavar="NAME", default=[],
                         help="only these faults (default: all that apply to the object)")
     parser.add_argument("--frames", type=int, metavar="N", default=120,
                         help="the first N images of each scene (default: 120)")
     parser.add_argument("--tracker", action="store_true",
                         help="poses of the real tracker instead of the truth with a tracker's errors")
+    parser.add_argument("--ablation", action="store_true",
+                        help="also judge every pose with each term of the monitor left out, and compare")
     parser.add_argument("--pipeline", action="store_true",
                         help="also run the whole system through the faults and measure how fast it recovers")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.pairs_jsonl:
+        return run_pairs(args)
+    if not args.bop_dir:
+        raise ConfigError("--benchmark needs --bop-dir DIR, the dataset to put faults into")
+    from storm_core.evaluation.failures.ablation import ablation_figures
     from storm_core.evaluation.failures.causes import MIN_FRAMES, causes_of
     from storm_core.evaluation.failures.figures import benchmark_figures
     from storm_core.evaluation.failures.recover import recovery_figures
@@ -47,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--frames must be at least {MIN_FRAMES}, got {args.frames}: an event needs frames before, "
                           "in and after it")
     setup = prepare(args, "monitor")
-    jobs = plan(setup, causes, args.frames, args.tracker, args.pipeline)
+    jobs = plan(setup, causes, args)
     outcomes, reused = do_jobs(jobs, setup.crew, setup.parts, unit="scene")
     plays = [record for outcome in outcomes for record in outcome["records"]]
     if not plays:
@@ -55,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise DatasetError(f"nothing could be played in {args.bop_dir}: {reasons[0] if reasons else 'no targets'}")
     monitors = benchmark_figures(plays, setup.config.seed)
     results = run_head(setup, outcomes, reused) | {
-        "benchmark": {"protocol": "storm-failure-1", "causes": list(causes), "frames_per_scene": args.frames,
+        "benchmark": {"protocol": "storm-failure-2", "causes": list(causes), "frames_per_scene": args.frames,
                       "poses": "tracker" if args.tracker else "truth with a tracker's errors",
                       "scenes": len({p["scene"] for p in plays}), "plays": len(plays),
                       "frames": sum(len(p["error"]) for p in plays)},
@@ -65,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         results["recovery"] = recovery_figures(recoveries) | {"causes": {
             cause: recovery_figures([r for r in recoveries if r["cause"] == cause])
             for cause in dict.fromkeys(r["cause"] for r in recoveries)}}
+    if args.ablation:
+        results["ablation"] = ablation_figures(plays)
     with whole_folder(setup.out) as folder:
         (folder / "results.json").write_text(to_json(results))
         (folder / "plays.jsonl").write_text("".join(json.dumps(json.loads(to_json(play))) + "\n" for play in plays))
@@ -76,18 +93,52 @@ def run(args: argparse.Namespace) -> int:
     print("\n" + cause_table(results))
     if args.pipeline:
         print("\n" + recovery_table(results))
+    if args.ablation:
+        print("\n" + ablation_table(results))
     say_what_is_special(results)
     print(f"\nreport {setup.out / 'report.html'}")
     return within_limits(args, results)
 
 
-def plan(setup: Setup, causes: tuple[str, ...], frames: int, tracker: bool, pipeline: bool) -> "list[FailureJob]":
+def run_pairs(args: argparse.Namespace) -> int:
+    """The pair model on picture pairs."""
+    from hashlib import sha256
+    from pathlib import Path
+
+    from storm_core import __version__
+    from storm_core.models.packages import require_packages
+    from storm_core.report.atomic import whole_file
+    from storm_core.report.results import results_head, to_json
+
+    if not args.checkpoint:
+        raise ConfigError("--pairs-jsonl needs --checkpoint FILE, a pair model of `storm train monitor`")
+    require_packages("the pair model", "torch", "transformers", "safetensors")
+    from storm_core.monitor.pair_model import load_pair, open_backbone
+    from storm_core.training.monitor_pairs import evaluate_pairs, read_pairs
+
+    file = Path(args.pairs_jsonl)
+    pairs = read_pairs(file)
+    model, size = load_pair(Path(args.checkpoint), open_backbone(Path(args.backbone)) if args.backbone else None)
+    judged, ms = evaluate_pairs(model, pairs, size)
+    results = results_head("evaluate monitor", __version__, path=file, seed=args.seed or 0,
+                           sha256=sha256(file.read_bytes()).hexdigest(), frames=len(pairs))
+    results |= {"pairs": {"count": len(pairs), "ms_per_pair": ms, **judged.figures()}}
+    if args.json:
+        with whole_file(args.json) as out:
+            out.write_text(to_json(results))
+    print(aligned([("pairs", str(len(pairs)))] + [(k, f"{v:.4f}") for k, v in judged.figures().items()]
+                  + [("ms per pair", f"{ms:.1f}")]))
+    return within_limits(args, results)
+
+
+def plan(setup: Setup, causes: tuple[str, ...], args: argparse.Namespace) -> "list[FailureJob]":
     """One job per scene."""
     from storm_core.evaluation.failures.play import FailureJob
     from storm_core.evaluation.system import plan as plan_sequences
 
-    return [FailureJob(kind="failures.play", images=job.images[:frames], queries=job.queries, models=job.models,
-                       config=job.config, causes=causes, frames=frames, tracker=tracker, pipeline=pipeline)
+    return [FailureJob(kind="failures.play", images=job.images[:args.frames], queries=job.queries, models=job.models,
+                       config=job.config, causes=causes, frames=args.frames, tracker=args.tracker,
+                       pipeline=args.pipeline, ablation=args.ablation)
             for job in plan_sequences(setup.dataset, setup.config, setup.models)]
 
 
@@ -110,6 +161,14 @@ def cause_table(results: dict[str, Any]) -> str:
     rows += [(cause, str(f["failures"]), str(f["missed"]), *(figure(f[key], kind) for _, key, kind in COLUMNS))
              for cause, f in results["monitors"]["storm"]["causes"].items()]
     return aligned(rows)
+
+
+def ablation_table(results: dict[str, Any]) -> str:
+    """With all terms, and without each."""
+    found = results["ablation"]
+    keys = tuple(found["all"])
+    return aligned([("without", *keys)] + [(name, *(figure(f[key], "ratio") for key in keys))
+                                           for name, f in found.items()])
 
 
 def recovery_table(results: dict[str, Any]) -> str:

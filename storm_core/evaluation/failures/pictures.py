@@ -32,12 +32,14 @@ class Pictures:
 
     Attributes:
       truths: (N, 4, 4) cam_from_obj. visible: (N,) share of the silhouette. stale: (N,) repeats of an earlier picture.
+      depth_truths: (N, 4, 4) where the object was when depth was measured; None: as in `truths`.
     """
 
     frames: Sequence[Frame]
     truths: Array
     visible: Array
     stale: NDArray[np.bool_]
+    depth_truths: Array | None = None
 
 
 def inject_picture_fault(clip: Pictures, event: FaultEvent, model: ObjectModel) -> Pictures:
@@ -59,7 +61,9 @@ def inject_picture_fault(clip: Pictures, event: FaultEvent, model: ObjectModel) 
             length = max(3, round(event.size * frames[0].camera.width / 640))
             return replace(clip, frames=list(blur(frames, span, length=length, angle=rng.uniform(0, np.pi))))
         case Cause.TIME_OFFSET:
-            return replace(clip, frames=list(delay_depth(frames, span, by=round(event.size))))
+            late, by = clip.truths.copy(), round(event.size)
+            late[span.start:span.stop] = clip.truths[np.maximum(np.arange(span.start, span.stop) - by, 0)]
+            return replace(clip, frames=list(delay_depth(frames, span, by=by)), depth_truths=late)
     return clip
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from storm_core.bop.dataset import Annotation, read_annotations
 from storm_core.config import StormConfig, build
-from storm_core.errors import DatasetError
+from storm_core.errors import ConfigError, DatasetError
+from storm_core.evaluation.failures.ablation import Ablation
 from storm_core.evaluation.failures.causes import MIN_FRAMES, POSE_CAUSES, Cause, FaultEvent, causes_of, plan_event
-from storm_core.evaluation.failures.labels import Labels, pose_errors
+from storm_core.evaluation.failures.labels import RIGHT, Labels, pose_errors
 from storm_core.evaluation.failures.pictures import Pictures, inject_picture_fault
 from storm_core.evaluation.failures.poses import Around, inject_pose_fault
 from storm_core.evaluation.failures.recover import PLAYED, System, recover
@@ -23,6 +24,7 @@ from storm_core.evaluation.jobs import Job, Outcome
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.interfaces import Monitor
+from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.pipeline.build import build_models, build_monitor, build_tracker
 from storm_core.types import Frame, Track
 
@@ -35,13 +37,14 @@ class FailureJob(Job):
 
     Attributes:
       causes: names. frames: of the clip at most, from the first image on. tracker: poses of the real tracker.
-      pipeline: also run the whole system through the faults.
+      pipeline: also run the whole system through the faults. ablation: also judge with every term left out.
     """
 
     causes: tuple[str, ...]
     frames: int
     tracker: bool = False
     pipeline: bool = False
+    ablation: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,6 +61,10 @@ def perform(job: FailureJob) -> Outcome:
     config: StormConfig = build(job.config)
     models = build_models(config)
     monitor = build_monitor(config, models)
+    if job.ablation:
+        if not isinstance(monitor, EvidenceMonitor):
+            raise ConfigError("--ablation leaves terms of the monitor out; set monitor.enable to true")
+        monitor = Ablation(monitor, config.monitor)
     stream = tracked(build_tracker(config, models)) if job.tracker else noisy_truth
     records: list[dict[str, Any]] = []
     recoveries: list[dict[str, Any]] = []
@@ -130,9 +137,12 @@ def faulty(clip: Clip, event: FaultEvent, model: ObjectModel, stream: Stream = n
         fed = changed
     error = np.full(len(fed), np.inf)
     has = ~np.isnan(fed).any((1, 2))
+    known = clip.known & has
     error[has] = pose_errors(model, fed[has], pictures.truths[has])
-    return pictures, fed, Labels(error=error, visible=pictures.visible, stale=pictures.stale,
-                                 known=clip.known & has)
+    if pictures.depth_truths is not None:
+        # Colour and depth that show the object at two places: no pose is right, and none can be called wrong.
+        known = known & (pose_errors(model, pictures.truths, pictures.depth_truths) <= RIGHT)
+    return pictures, fed, Labels(error=error, visible=pictures.visible, stale=pictures.stale, known=known)
 
 
 def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, stream: Stream = noisy_truth,
@@ -141,7 +151,7 @@ def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, st
 
     cause, first, last, size: the event. stamps_ns. error, visible, stale, known: see Labels. probability, verdict,
     reason: the monitor's word (of frames without a pose: nan, lost). single: probability of this frame alone.
-    inlier: share of the silhouette whose depth agrees. innovation. ms: time of the judgement.
+    inlier: share of the silhouette whose depth agrees. innovation. ms: time of the judgement. without: see Ablation.
     """
     made = faulty(clip, event, model, stream)
     if made is None:
@@ -156,6 +166,8 @@ def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, st
             monitor.reset(model.name)  # the right pose comes from a new registration
         if np.isnan(fed[k]).any():
             monitor.reset(model.name)
+            if isinstance(monitor, Ablation):
+                monitor.skip()
             for key, value in (("verdict", "lost"), ("reason", "not_in_view")):
                 rows[key].append(value)
             for key in ("probability", "single", "inlier", "ms"):
@@ -172,7 +184,8 @@ def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, st
         rows["inlier"].append(judged.evidence.inlier)
     return {"cause": event.cause.value, "first": event.first, "last": event.last, "size": event.size,
             "stamps_ns": stamps.tolist(), "error": labels.error.tolist(), "visible": labels.visible.tolist(),
-            "stale": labels.stale.tolist(), "known": labels.known.tolist(), "innovation": innovation.tolist(), **rows}
+            "stale": labels.stale.tolist(), "known": labels.known.tolist(), "innovation": innovation.tolist(), **rows,
+            **({"without": monitor.take()} if isinstance(monitor, Ablation) else {})}
 
 
 def _alone(evidence: Any) -> float:

@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 
 from storm_core.config import MonitorConfig
-from storm_core.evidence.verifier import FEATURES
-from storm_core.monitor.monitor import DOUBTS, EvidenceMonitor
+from storm_core.monitor.decision import DOUBTS
+from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.pipeline.warmup import staged_view
 from storm_core.simulation.objects import make_object
 from storm_core.types import Reason, Track, Verdict
-
-
-def test_every_feature_of_the_verifier_belongs_to_one_reason() -> None:
-    assert sorted(name for names in DOUBTS.values() for name in names) == sorted(FEATURES)
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0.0, 0.0), (0.0, 0.0, 0.6), (0.0, 0.0, -0.6)])

@@ -1,0 +1,170 @@
+"""From what was measured to a verdict, over time; pure, so that recorded evidence can be judged again.
+
+Occlusion, lost depth and a frozen stream are not failures of the pose and get verdicts of their own. What remains is a
+sequential test: the log-odds of "right" are accumulated with a forgetting factor, so that one bad frame (blur) does not
+end a track and three of them do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from storm_core.config import MonitorConfig
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
+from storm_core.evidence.verifier import FEATURES
+from storm_core.monitor.twin_watch import LIMIT
+from storm_core.types import Evidence, Reason, Verdict
+
+PRIOR_LOG_ODDS = 1.0
+"""A pose tracked from a right pose is right far more often than a pose found anywhere in the picture."""
+
+FORGET = 0.5
+"""Share of the previous frames' log-odds that is kept."""
+
+STRONGEST = 8.0
+"""Log-odds that one frame has at most, for or against."""
+
+NO_DEPTH = 0.7
+"""Share without depth, of what nothing hides of the silhouette, from which a pose is judged by the picture alone."""
+
+LIMIT_PAIR = 6.0
+"""Log-odds that the pair model has at most."""
+
+HELD_VISIBLE = 0.15
+"""Visible share above which a pose that still convinces is trusted although most of the object is hidden."""
+
+HIDDEN_DOUBT = 0.2
+"""Probability that a pose is wrong, however well what is seen fits, per share of the object that is not seen."""
+
+TWIN_WEIGHT = 4.0
+"""Log-odds that one log-odd of a twin's lead takes from a pose before the watch is certain."""
+
+DOUBTS = {
+    Reason.DEPTH_DISAGREES: ("explained", "behind", "fit", "seam", "support"),
+    Reason.CONTOUR_DISAGREES: ("contour", "edge"),
+    Reason.COLOR_DISAGREES: ("hue", "color"),
+    Reason.CROP_DISAGREES: ("learned", "similarity"),
+    Reason.OCCLUDED: ("occluded",),
+    Reason.NO_DEPTH: ("missing",),
+}
+"""Reason -> the terms that speak of it; every term has one."""
+
+TERMS = (*FEATURES, "learned", "twin", "memory")
+"""What an ablation can leave out: the verifier's features, the learned network, the watch over twins, the past."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """Log-odds of one frame = bias + geometric * verifier + learned * network, the network's held to +-limit.
+
+    A logistic model over both parts, fitted to frames of the validation split.
+    """
+
+    bias: float
+    geometric: float
+    learned: float
+    limit: float
+
+
+GEOMETRIC = Fusion(bias=0.0, geometric=1.0, learned=0.0, limit=0.0)
+"""Without the learned network."""
+
+FUSED = Fusion(bias=0.0, geometric=1.0, learned=0.5, limit=6.0)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Measured:
+    """What one frame says about one pose.
+
+    Attributes:
+      evidence: its `inside` is 0 when nothing of the pose is in the picture. blind: the picture shows no colours.
+      frozen: the stream repeats itself.
+    """
+
+    evidence: Evidence
+    blind: bool
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class Word:
+    """probability: that the pose is within 0.1 diameter; nan = nothing can be said."""
+
+    verdict: Verdict
+    probability: float
+    reason: Reason
+
+
+class Decision:
+    """The sequential test for one object."""
+
+    def __init__(self, config: MonitorConfig, without: str = "") -> None:
+        """without: one of TERMS that is left out, for an ablation; "" = none."""
+        self._config = config
+        self._without = without
+        self._odds: float | None = None
+        self._doubtful = 0
+
+    def reset(self) -> None:
+        """A new registration has to stand on its own."""
+        self._odds = None
+        self._doubtful = 0
+
+    def judge(self, measured: Measured) -> Word:
+        evidence = measured.evidence
+        if measured.frozen:
+            return Word(Verdict.FROZEN_INPUT, float("nan"), Reason.FROZEN_INPUT)
+        seen = evidence.inside if np.isfinite(evidence.inside) else 0.0
+        if seen <= 0.0:
+            return Word(Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW)
+        terms = self.terms(measured)
+        odds = self._accumulated(sum(terms.values()))
+        twin = 0.0 if self._without == "twin" or not np.isfinite(evidence.twin) else evidence.twin
+        if twin >= LIMIT:
+            odds = min(odds, -twin)
+        self._odds = odds
+        visible = seen * (1.0 - evidence.occluded)
+        probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
+        self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
+        healthy = self._doubtful < max(1, self._config.consecutive)
+        if visible < self._config.min_visible:
+            held = visible > HELD_VISIBLE and healthy
+            return Word(Verdict.DEGRADED if held else Verdict.OCCLUDED, probability,
+                        Reason.OUT_OF_VIEW if seen < self._config.min_visible else Reason.OCCLUDED)
+        if twin >= LIMIT:
+            return Word(Verdict.LOST, probability, Reason.AMBIGUOUS)
+        if healthy and without_depth(evidence):
+            return Word(Verdict.DEGRADED, probability, Reason.NO_DEPTH)
+        if healthy and measured.blind:
+            return Word(Verdict.DEGRADED, probability, Reason.NO_COLOR)
+        if healthy:
+            return Word(Verdict.HEALTHY, probability, Reason.CONFIRMED)
+        doubt = min(DOUBTS, key=lambda reason: sum(terms.get(name, 0.0) for name in DOUBTS[reason]))
+        hidden = evidence.inlier < 0.35 and evidence.behind < 0.1 and evidence.occluded > 0.4
+        return Word(Verdict.OCCLUDED if hidden else Verdict.LOST, probability, doubt)
+
+    def terms(self, measured: Measured) -> dict[str, float]:
+        """Log-odds that each term adds in this frame; `bias` among them."""
+        evidence = measured.evidence
+        fusion = FUSED if np.isfinite(evidence.learned) and self._without != "learned" else GEOMETRIC
+        parts = VERIFIER.terms(evidence)
+        if without_depth(evidence):  # that nothing is measured is no evidence against a pose either
+            parts["missing"] = parts["support"] = 0.0
+        terms = {name: fusion.geometric * value for name, value in parts.items() if name != self._without}
+        terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
+        if fusion.learned:
+            terms["learned"] = fusion.learned * float(np.clip(evidence.learned, -fusion.limit, fusion.limit))
+        if np.isfinite(evidence.similarity):
+            said = float(np.clip(evidence.similarity, -LIMIT_PAIR, LIMIT_PAIR))
+            terms["similarity"] = self._config.pair_weight * said
+        return terms
+
+    def _accumulated(self, now: float) -> float:
+        if self._odds is None or self._config.consecutive or self._without == "memory":
+            return float(np.clip(now, -STRONGEST, STRONGEST))
+        return float(np.clip(now + PRIOR_LOG_ODDS, -STRONGEST, STRONGEST) + FORGET * self._odds)
+
+
+def without_depth(evidence: Evidence) -> bool:
+    """The pose can be judged by the picture alone."""
+    return evidence.missing > NO_DEPTH * (1.0 - evidence.occluded)

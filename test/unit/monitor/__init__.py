@@ -1,0 +1,1 @@
+"""The learned parts of the monitor."""

@@ -1,0 +1,90 @@
+"""The decision: pure, monotone in its terms, and told apart by cause."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storm_core.config import MonitorConfig
+from storm_core.evidence.verifier import FEATURES
+from storm_core.monitor.decision import DOUBTS, TERMS, Decision, Measured, Word
+from storm_core.monitor.twin_watch import LIMIT
+from storm_core.types import Evidence, Reason, Verdict
+
+GOOD = Evidence(inside=1.0, inlier=0.97, occluded=0.0, behind=0.01, missing=0.02, residual=0.004, fit=0.9, normal=0.95,
+                contour=0.97, edge=0.9, seam=0.1, color=0.85, picture=0.85, contrast=0.5, hue=0.9, innovation=0.01,
+                learned=5.0, twin=0.0)
+BAD = replace(GOOD, inlier=0.3, behind=0.5, fit=0.4, contour=0.3, edge=0.2, seam=3.0, color=0.1, picture=0.1, hue=0.4,
+              learned=-5.0)
+
+
+def seen(evidence: Evidence, *, blind: bool = False, frozen: bool = False) -> Measured:
+    return Measured(evidence=evidence, blind=blind, frozen=frozen)
+
+
+def judged(*evidences: Evidence, config: MonitorConfig | None = None, without: str = "") -> list[Word]:
+    decision = Decision(config or MonitorConfig(), without)
+    return [decision.judge(seen(evidence)) for evidence in evidences]
+
+
+def test_right_and_wrong_are_told_apart_with_a_reason() -> None:
+    assert judged(GOOD)[0].verdict is Verdict.HEALTHY
+    word = judged(BAD)[0]
+    assert word.verdict is Verdict.LOST and word.probability < 0.1 and word.reason in DOUBTS
+
+
+def test_one_bad_frame_does_not_end_a_track_and_its_memory_fades() -> None:
+    blurred = replace(GOOD, contour=0.75, edge=0.3, color=0.2, picture=0.2, learned=0.0)
+    words = judged(GOOD, GOOD, blurred, GOOD)
+    assert [word.verdict for word in words] == [Verdict.HEALTHY] * 4
+    assert judged(GOOD, GOOD, GOOD, BAD, BAD)[-1].verdict is Verdict.LOST
+
+
+def test_a_reset_forgets() -> None:
+    decision = Decision(MonitorConfig())
+    first = decision.judge(seen(GOOD))
+    decision.judge(seen(BAD))
+    decision.reset()
+    assert decision.judge(seen(GOOD)) == first
+
+
+def test_what_is_no_failure_has_a_verdict_of_its_own() -> None:
+    decision = Decision(MonitorConfig())
+    assert decision.judge(seen(GOOD, frozen=True)).verdict is Verdict.FROZEN_INPUT
+    assert np.isnan(decision.judge(seen(GOOD, frozen=True)).probability)
+    blind = replace(GOOD, edge=np.nan, color=np.nan, hue=np.nan, learned=np.nan)
+    assert decision.judge(seen(blind, blind=True)).reason is Reason.NO_COLOR
+    assert Decision(MonitorConfig()).judge(seen(Evidence(inside=0.0))).reason is Reason.OUT_OF_VIEW
+    hidden = replace(GOOD, inlier=0.05, occluded=0.93)
+    assert Decision(MonitorConfig()).judge(seen(hidden)).verdict is Verdict.OCCLUDED
+
+
+def test_a_better_twin_ends_trust() -> None:
+    word = judged(replace(GOOD, twin=LIMIT + 0.1))[0]
+    assert (word.verdict, word.reason) == (Verdict.LOST, Reason.AMBIGUOUS) and word.probability < 0.5
+    assert judged(replace(GOOD, twin=LIMIT + 0.1), without="twin")[0].verdict is Verdict.HEALTHY
+
+
+@given(st.sampled_from(("fit", "contour", "edge", "hue", "learned", "similarity")), st.floats(0.0, 0.9),
+       st.floats(0.01, 0.5))
+def test_more_agreement_is_never_less_probable(name: str, low: float, more: float) -> None:
+    less, better = (judged(replace(GOOD, **{name: value}))[0].probability for value in (low, low + more))
+    assert better >= less
+
+
+@pytest.mark.parametrize("without", TERMS)
+def test_every_term_can_be_left_out(without: str) -> None:
+    sequence = (GOOD, replace(BAD, twin=1.0), replace(BAD, twin=1.0))
+    assert judged(*sequence)[2].probability != judged(*sequence, without=without)[2].probability
+
+
+def test_terms_of_the_decision_are_those_of_its_reasons() -> None:
+    known = {name for names in DOUBTS.values() for name in names}
+    assert known - {"similarity"} == set(TERMS) - {"twin", "memory"} and set(FEATURES) <= known
+
+
+def test_the_published_rule_waits_for_as_many_frames_as_it_is_told() -> None:
+    words = judged(GOOD, BAD, BAD, BAD, GOOD, config=MonitorConfig(consecutive=3))
+    assert [word.verdict is Verdict.LOST for word in words] == [False, False, False, True, False]

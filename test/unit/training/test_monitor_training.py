@@ -1,0 +1,98 @@
+"""Training of the small verifier: its records, and a run that stops and goes on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storm_core.cli.main import main
+from storm_core.errors import DatasetError
+from storm_core.models import packages
+from storm_core.training import monitor_scenes
+from storm_core.training.monitor_records import read_records, write_records
+from storm_core.training.monitor_scenes import FIRST_SEED, OBJECTS, RIGHT, WRONG, Kind, looks_wrong
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small scenes to train on, and one to validate."""
+    folder = tmp_path_factory.mktemp("records")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitor_scenes, "VIEWS", 2)
+        write_records(folder, "train", 0, 2, progress=False)
+        write_records(folder, "val", 0, 1, progress=False)
+    return folder
+
+
+def test_labels_say_what_the_poses_are(records: Path) -> None:
+    found = read_records(records, "train", 0, 2)
+    right = found.kind == Kind.RIGHT
+    assert right.any() and (found.error[right] <= RIGHT).all() and (found.error[~right] >= WRONG).all()
+    assert set(found.kind[~right]) >= {Kind.SHIFT, Kind.TURN, Kind.FLIP}
+    assert set(found.scene) == {0, 1} and (found.visible >= monitor_scenes.LEAST_VISIBLE).all()
+
+
+def test_a_scene_is_its_seed_and_objects_of_splits_differ(records: Path, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_scenes, "VIEWS", 2)
+    write_records(tmp_path, "val", 0, 1, progress=False)
+    np.testing.assert_array_equal(read_records(tmp_path, "val", 0, 1).crops, read_records(records, "val", 0, 1).crops)
+    first, last = sorted(FIRST_SEED.values())
+    assert first + 2 * OBJECTS[1] * (89_999 + 100_000) < last  # seeds 0 and 1 of one split end before the other
+
+
+def test_made_records_are_kept_and_damaged_ones_named(records: Path, tmp_path: Path) -> None:
+    stamps = {file: file.stat().st_mtime_ns for file in records.iterdir()}
+    write_records(records, "train", 0, 2, progress=False)
+    assert {file: file.stat().st_mtime_ns for file in records.iterdir()} == stamps
+    (tmp_path / "train_0_00000.npz").write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match="made anew"):
+        read_records(tmp_path, "train", 0, 1)
+
+
+def test_a_render_is_not_wrong_against_itself(records: Path) -> None:
+    crops = read_records(records, "train", 0, 1).crops
+    assert not any(looks_wrong(crop, crop) for crop in crops[:10])
+    empty = crops[0].copy()
+    empty[8] = 0
+    assert looks_wrong(empty, crops[0])
+
+
+def options(records: Path, out: Path, steps: int) -> list[str]:
+    values = {"data.records": records, "data.scenes": 2, "data.val_scenes": 1, "data.workers": 1, "training.out": out,
+              "training.steps": steps, "training.batch": 16, "training.save_every": 2, "training.warmup": 1}
+    return ["train", "monitor", *(word for key, value in values.items() for word in ("--set", f"{key}={value}"))]
+
+
+def test_a_run_in_two_parts_is_the_run_in_one(records: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs torch: make full").set_num_threads(1)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*options(records, whole, 4), "--json", str(tmp_path / "a.json")]) == 0
+    # The rate depends on the number of steps, so the part stops by itself only when it is told the same number.
+    from storm_core.training import monitor_loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitor_loop, "_keep", _keep_and_stop(monitor_loop._keep))
+        with pytest.raises(KeyboardInterrupt):
+            main(options(records, parts, 4))
+    assert main([*options(records, parts, 4), "--resume"]) == 0
+    a, b = (np.load(folder / "monitor.npz") for folder in (whole, parts))
+    for name in set(a.files) - {"__head__"}:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-6)
+    figures = json.loads((tmp_path / "a.json").read_text())["validation"]
+    assert 0 <= figures["auroc"] <= 1 and {"accuracy", "ece", "auroc_shift"} <= set(figures)
+
+
+def _keep_and_stop(keep):  # noqa: ANN001, ANN202
+    def stopping(*args) -> None:  # noqa: ANN002
+        keep(*args)
+        raise KeyboardInterrupt
+    return stopping
+
+
+def test_without_torch_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
+    assert main(["train", "monitor"]) == 1
+    assert "needs torch" in capsys.readouterr().err
