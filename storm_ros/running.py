@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 
@@ -16,6 +16,9 @@ from storm_ros.dds import prepare_environment
 from storm_ros.graph import CANNOT_START, NICE_WHEN_ACTIVE
 from storm_ros.lifecycle import ManagedNode
 from storm_ros.threads import be_nicer, prepare_threads
+
+SWITCH_INTERVAL = 0.0005
+"""Longest time a thread of several nodes' process keeps the interpreter from others that want it [s]."""
 
 
 class _RosHandler(logging.Handler):
@@ -58,7 +61,11 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
     failure: str | None = None
     code = 1
     try:
-        executor = SingleThreadedExecutor() if len(nodes) == 1 else MultiThreadedExecutor()
+        # One thread for all: callbacks are short (work is done in the nodes' workers), and threads would only take
+        # the interpreter from each other.
+        executor = SingleThreadedExecutor()
+        if len(nodes) > 1:
+            sys.setswitchinterval(SWITCH_INTERVAL)
         for make in nodes:
             made.append(make())
             executor.add_node(made[-1])
