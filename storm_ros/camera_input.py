@@ -10,7 +10,6 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from storm_core.config import InputConfig
 from storm_ros import compressed, conversions, names, qos
-from storm_ros.diagnostics import NodeDiagnostics
 from storm_ros.frame_decoder import DepthCamera, FrameDecoder, Image
 from storm_ros.frames import LazyFrame
 from storm_ros.sync import FrameSync, Synced
@@ -20,16 +19,14 @@ from storm_ros.tf_listener import TfListener
 class CameraInput:
     """Subscribes to image, depth_image and camera_info and hands on every synchronised frame, undecoded."""
 
-    def __init__(self, node: Node, config: InputConfig, on_frame: Callable[[LazyFrame], None],
-                 diagnostics: NodeDiagnostics) -> None:
+    def __init__(self, node: Node, config: InputConfig, on_frame: Callable[[LazyFrame], None]) -> None:
         """
         Args:
           node: the subscriber.
           config: slop and timeout.
           on_frame: called in the executor for every frame, stamps increasing.
-          diagnostics: counts frames and latency.
         """
-        self._node, self._config, self._on_frame, self._diagnostics = node, config, on_frame, diagnostics
+        self._node, self._config, self._on_frame = node, config, on_frame
         self._sync = FrameSync(round(config.slop * 1e9))
         self._started = time.monotonic()
         self.info: CameraInfo | None = None
@@ -98,7 +95,6 @@ class CameraInput:
     def _add(self, topic: str, stamp_ns: int, payload: object) -> None:
         synced = self._sync.add(topic, stamp_ns, payload, time.monotonic())
         if synced is not None:
-            self._diagnostics.event("frames")
             self._on_frame(self._lazy(synced))
 
     def _lazy(self, synced: Synced) -> LazyFrame:

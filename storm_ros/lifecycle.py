@@ -31,8 +31,8 @@ class ManagedNode(LifecycleNode):
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
         self.active = False
+        super().__init__(name, **kwargs)
         self.failure: str | None = None
         self._workers: list[Worker[Any]] = []
         self._ready = False
@@ -122,6 +122,27 @@ class ManagedNode(LifecycleNode):
                 self.get_logger().warning("a stage is still busy; not waiting for it")
         self._workers.clear()
         self.end()
+
+    def create_subscription(self, msg_type: Any, topic: str, callback: Callable[[Any], Any], *args: Any,
+                            **kwargs: Any) -> Any:
+        """What an active node subscribes to is not heard any more once it is inactive.
+
+        The executor may still hold a message of a subscription that has been destroyed.
+        """
+        def heard(message: Any) -> None:
+            if self.active:
+                callback(message)
+
+        # rclpy's own, such as /clock, are made while the node is not active.
+        return super().create_subscription(msg_type, topic, heard if self.active else callback, *args, **kwargs)
+
+    def create_timer(self, period: float, callback: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+        """As with subscriptions."""
+        def ticked() -> None:
+            if self.active:
+                callback()
+
+        return super().create_timer(period, ticked if self.active else callback, *args, **kwargs)
 
     def start_worker(self, name: str, handle: Callable[[T], None], threads: int = 1) -> Worker[T]:
         """An inference thread that ends with the node's active time; call it from `begin`.

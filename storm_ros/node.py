@@ -7,12 +7,14 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 
-from storm_core.config import StormConfig, build, flatten
+from storm_core.config import InputConfig, StormConfig, build, flatten
 from storm_core.errors import StormError
 from storm_ros import names, qos
+from storm_ros.camera_hub import CameraShare
 from storm_ros.camera_input import CameraInput
 from storm_ros.diagnostics import NodeDiagnostics
 from storm_ros.frames import LazyFrame
@@ -23,6 +25,9 @@ from storm_ros.roster import digests_of, read_roster
 from storm_ros.stages import Models, Stages
 from storm_ros.threads import use_threads
 
+Camera = Callable[[Node, InputConfig, Callable[[LazyFrame], None]], CameraInput | CameraShare]
+"""(node, config, on_frame) -> its camera input."""
+
 
 class StormNode(ManagedNode):
     """A node built from stages. Subclasses fill in `build`, `connect`, `adopt` and what undoes the first two.
@@ -32,13 +37,14 @@ class StormNode(ManagedNode):
       config, models: valid from `build` on.
     """
 
-    def __init__(self, name: str, stages: Stages | None = None, **kwargs: Any) -> None:
-        """Raises ConfigError for a wrong parameter."""
+    def __init__(self, name: str, stages: Stages | None = None, camera: Camera = CameraInput, **kwargs: Any) -> None:
+        """camera: makes the node's camera input. Raises ConfigError for a wrong parameter."""
         super().__init__(name, **kwargs)
+        self._camera = camera
         self.stages = stages or Stages()
         self.models: Models = {}
         self.config: StormConfig = declare_config(self, LIFECYCLE_PARAMETERS)
-        self._input: CameraInput | None = None
+        self._input: CameraInput | CameraShare | None = None
         self._diagnostics: NodeDiagnostics | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
@@ -83,9 +89,7 @@ class StormNode(ManagedNode):
         self.get_logger().info(f"active: {', '.join(self.models)}")
 
     def end(self) -> None:
-        if self._input is not None:
-            self._input.destroy()
-            self._input = None
+        self.unwatch_camera()
         for subscription in self._roster:
             self.destroy_subscription(subscription)
         self.disconnect()
@@ -154,13 +158,23 @@ class StormNode(ManagedNode):
         return self._diagnostics
 
     @property
-    def camera_input(self) -> CameraInput | None:
+    def camera_input(self) -> CameraInput | CameraShare | None:
         """None unless `watch_camera` was called in this activation."""
         return self._input
 
     def watch_camera(self, on_frame: Callable[[LazyFrame], None]) -> None:
-        """Subscribe to the camera; call it from `connect`, last."""
-        self._input = CameraInput(self, self.config.input, on_frame, self.diagnostics)
+        """Subscribe to the camera; call it from `connect`, last, or later."""
+        def received(frame: LazyFrame) -> None:
+            self.diagnostics.event("frames")
+            on_frame(frame)
+
+        self._input = self._camera(self, self.config.input, received)
+
+    def unwatch_camera(self) -> None:
+        """Unsubscribe; safe to call twice."""
+        if self._input is not None:
+            self._input.destroy()
+            self._input = None
 
     def problems(self) -> list[str]:
         """For /diagnostics."""

@@ -45,9 +45,11 @@ def kept() -> QoSProfile:
 
 
 def history() -> QoSProfile:
-    """The status: like `latched`, but no change is lost when two come in a row. A late joiner with a depth of 1 gets
-    the newest alone."""
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.RELIABLE,
+    """The status: like `latched`, but deep, so that no change is lost when many come in a row.
+
+    A late joiner with a depth of 1 gets the newest alone.
+    """
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

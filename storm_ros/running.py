@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
 
 from storm_core.errors import StormError
 from storm_ros.dds import prepare_environment
+from storm_ros.executor import make_executor, spin
 from storm_ros.graph import CANNOT_START, NICE_WHEN_ACTIVE
 from storm_ros.lifecycle import ManagedNode
 from storm_ros.threads import be_nicer, prepare_threads
+
+SWITCH_INTERVAL = 0.0005
+"""Longest time a thread of several nodes' process keeps the interpreter from others that want it [s]."""
 
 
 class _RosHandler(logging.Handler):
@@ -58,14 +62,16 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
     failure: str | None = None
     code = 1
     try:
-        executor = SingleThreadedExecutor() if len(nodes) == 1 else MultiThreadedExecutor()
+        executor = make_executor()
+        if len(nodes) > 1:
+            sys.setswitchinterval(SWITCH_INTERVAL)
         for make in nodes:
             made.append(make())
             executor.add_node(made[-1])
         for node in made:
             node.start_up()
         be_nicer(int(os.environ.get(NICE_WHEN_ACTIVE, "0")))
-        executor.spin()
+        spin(executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RCLError:

@@ -197,11 +197,13 @@ class Supervisor:
         for action in actions:
             # Beside a track or not, the others do the same: the epoch tells their answers apart.
             asked = _ASIDE.get(action, action)
-            # A registration works on the frame of the localization, a search on none older than this event.
+            # A registration works on the frame of the localization, a search on none older than this event; one after
+            # a search that found nothing on a newer one.
+            again = isinstance(event, SearchDone) and not event.found
             pose = item.last_pose if asked is Action.SEARCH else None
             epoch = item.state.aside if action in _ASIDE else item.state.epoch
-            self.outbox.requests.append(Request(object_name=name, action=asked, epoch=epoch, stamp_ns=event.stamp_ns,
-                                                cam_from_obj=pose))
+            self.outbox.requests.append(Request(object_name=name, action=asked, epoch=epoch, cam_from_obj=pose,
+                                                stamp_ns=event.stamp_ns + again))
 
     def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
         item = self.items[name]

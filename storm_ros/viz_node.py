@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
+from rclpy.clock import Clock, ClockType
 from scipy.spatial import cKDTree
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
@@ -29,6 +30,9 @@ from storm_ros.stages import Models
 
 WAIT_NS = 150_000_000
 """The overlay shows the newest frame that had so much time to get its poses."""
+
+LOOK_PERIOD = 0.5
+"""Time between two looks whether anybody looks [s]."""
 
 MARKER_LIFE = 0.5
 """A marker that is not renewed for so long [s] disappears."""
@@ -69,9 +73,18 @@ class VizNode(StormNode):
         self._inputs = [
             self.create_subscription(Detection3DArray, names.DETECTIONS, self._on_detections, qos.results()),
             self.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.latched())]
-        self.watch_camera(self._on_frame)
+        # Images are what costs most: they are received only while somebody looks at the overlay.
+        self._look = self.create_timer(LOOK_PERIOD, self._watch_or_not, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _watch_or_not(self) -> None:
+        wanted = self._overlay.get_subscription_count() > 0
+        if wanted and self.camera_input is None:
+            self.watch_camera(self._on_frame)
+        elif not wanted:
+            self.unwatch_camera()
 
     def disconnect(self) -> None:
+        self.destroy_timer(self._look)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         for publisher in (self._overlay, self._markers):
@@ -84,8 +97,6 @@ class VizNode(StormNode):
 
     def _on_frame(self, frame: LazyFrame) -> None:
         """Frames that nobody publishes poses for are shown as well, a little later."""
-        if self._overlay.get_subscription_count() == 0:
-            return
         self._buffer.push(frame)
         late = self._buffer.nearest(frame.stamp_ns - WAIT_NS, WAIT_NS // 3)
         if late is not None and late.stamp_ns > self._drawn_ns + WAIT_NS:

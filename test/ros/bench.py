@@ -7,7 +7,8 @@ import time
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped, PoseWithCovarianceStamped
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
@@ -16,6 +17,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from storm_ros import conversions, names, qos, records
+from storm_ros.executor import make_executor, spin
 from storm_ros.playback import FramePublisher, shot_of
 from storm_ros.pose_node import PoseNode
 from storm_ros.score_node import ScoreNode
@@ -29,9 +31,9 @@ from test.ros.fakes import frame_at
 PERIOD = 0.033
 
 
-def spin(executor):
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
+def spin_until_shutdown(executor):
+    with contextlib.suppress(ExternalShutdownException, RCLError):
+        spin(executor)
 
 
 class Bench:
@@ -61,13 +63,14 @@ class Bench:
             self.node.create_subscription(kind, topic, self.heard[key].append, profile)
         self.visible, self.sent, self._stop = True, [], threading.Event()
         # Nodes do not share a thread: they do not in life either.
-        self.executors = [SingleThreadedExecutor(context=self.context) for _ in self.nodes]
+        self.executors = [make_executor(self.context) for _ in self.nodes]
         self.executors.append(MultiThreadedExecutor(2, context=self.context))
         for executor, node in zip(self.executors, [*self.nodes, self.node], strict=True):
             executor.add_node(node)
         for node in self.nodes:
             node.start_up()
-        self.threads = [threading.Thread(target=spin, args=(executor,), daemon=True) for executor in self.executors]
+        self.threads = [threading.Thread(target=spin_until_shutdown, args=(executor,), daemon=True)
+                        for executor in self.executors]
         self.threads.append(threading.Thread(target=self._film, daemon=True))
         if not film:
             self._stop.set()
