@@ -42,12 +42,14 @@ def record(**more: object) -> dict:
 
 
 FULL = record(score_norms=np.array([3, 2, 1, 4.0]), latent_distances=np.array([3, 2, 4, 1.0]),
+              explained=np.array([0.1, 0.2, 1.4, 0.3]),
               expected_errors=np.array([0.5, 0.02, 0.4, 0.01]), true_errors=np.array([0.001, 0.05, 0.02, 0.03]))
 
 
 def test_every_rule_takes_what_it_says() -> None:
     chosen = {rule: select(FULL, rule) for rule in RULES}
-    assert chosen == {"random": 0, "score": 2, "latent": 3, "fitness": 1, "learned": 3, "combined": 1, "oracle": 0}
+    assert chosen == {"random": 0, "score": 2, "latent": 3, "fitness": 1, "explained": 2, "learned": 3, "combined": 1,
+                      "oracle": 0}
 
 
 def test_rules_without_their_numbers_are_refused_or_left_out() -> None:
