@@ -70,7 +70,8 @@ def _pair(shape: NetworkShape) -> nn.Sequential:
 
 def _tokens(single: nn.Module, pair: nn.Module, places: Places, rendered: Tensor, seen: Tensor) -> Tensor:
     """Tokens (N, T, C) of N pairs of pictures (N, channels, S, S)."""
-    joint = pair(torch.cat(single(torch.cat([rendered, seen])).chunk(2), 1))
+    first, second = single(torch.cat([rendered, seen])).unflatten(0, (2, -1)).unbind(0)
+    joint = pair(torch.cat([first, second], 1))
     return places(joint.flatten(2).transpose(1, 2))
 
 

@@ -199,7 +199,7 @@ def _begin_from(state: State, config: RefinerTraining, kind: str) -> None:
     if initial.shape != config.model.shape:
         raise ConfigError(f"training.init {path} has the shape {initial.shape}, the section `model` says "
                           f"{config.model.shape}; make them equal")
-    tensors = {new: torch.as_tensor(initial.tensors[old], device=device) for old, new in names.items()}
+    tensors = {new: torch.tensor(initial.tensors[old], device=device) for old, new in names.items()}
     unknown = state.network.load_state_dict(tensors, strict=False).unexpected_keys
     if unknown:
         raise WeightsError(f"training.init {path} has the unknown tensor {unknown[0]}; it was made by another version")

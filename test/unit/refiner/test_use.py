@@ -126,8 +126,9 @@ def test_disturbances_have_the_size_they_should_have() -> None:
 
 
 def test_the_work_of_the_published_network() -> None:
-    """2 operations per multiplication: 23.3 GFLOP and 21.9 GFLOP were measured on the published code."""
-    assert work_of(OFFICIAL_SHAPE, "refiner").operations / 1e9 == pytest.approx(23.3, abs=0.3)
+    """2 operations per multiplication. Measured on the published code: 23.3 GFLOP of the refiner, where the counter did
+    not see the products of its two fused attentions (0.33 each), and 21.9 GFLOP of the scorer."""
+    assert work_of(OFFICIAL_SHAPE, "refiner").operations / 1e9 == pytest.approx(23.3 + 2 * 0.33, abs=0.1)
     assert work_of(OFFICIAL_SHAPE, "scorer").operations / 1e9 == pytest.approx(21.9, abs=0.3)
 
 
