@@ -72,7 +72,7 @@ class Fusion:
 GEOMETRIC = Fusion(bias=0.0, geometric=1.0, learned=0.0, limit=0.0)
 """Without the learned network."""
 
-FUSED = Fusion(bias=0.0, geometric=1.0, learned=0.5, limit=6.0)
+FUSED = Fusion(bias=0.0, geometric=0.5, learned=1.2, limit=6.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
