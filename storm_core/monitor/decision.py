@@ -21,6 +21,9 @@ PRIOR_LOG_ODDS = 1.0
 FORGET = 0.5
 """Share of the previous frames' log-odds that is kept."""
 
+SURPRISE = 0.1
+"""Unforeseen change of the pose [diameters] after which it is another pose: what was known of the old one is void."""
+
 STRONGEST = 8.0
 """Log-odds that one frame has at most, for or against."""
 
@@ -69,7 +72,7 @@ class Fusion:
 GEOMETRIC = Fusion(bias=0.0, geometric=1.0, learned=0.0, limit=0.0)
 """Without the learned network."""
 
-FUSED = Fusion(bias=0.0, geometric=1.0, learned=0.5, limit=6.0)
+FUSED = Fusion(bias=0.0, geometric=0.5, learned=1.2, limit=6.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,6 +121,8 @@ class Decision:
         if seen <= 0.0:
             return Word(Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW)
         terms = self.terms(measured)
+        if evidence.innovation > SURPRISE:
+            self._odds = None
         odds = self._accumulated(sum(terms.values()))
         twin = 0.0 if self._without == "twin" or not np.isfinite(evidence.twin) else evidence.twin
         if twin >= LIMIT:

@@ -41,7 +41,7 @@ class EvidenceMonitor:
 
             self._pair = PairVerifier(Path(config.pair).expanduser())
         self._decisions = {name: Decision(config) for name in models}
-        self._twins = {name: TwinWatch(model) for name, model in models.items()}
+        self._twins = {name: TwinWatch(model, self._network) for name, model in models.items()}
         self._freeze = FreezeDetector(config.freeze_frames)
 
     def reset(self, object_name: str) -> None:
@@ -82,5 +82,5 @@ class EvidenceMonitor:
         if self._pair is not None and not blind:
             evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
         if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
-            evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose))
+            evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose, evidence.learned))
         return Measured(evidence=evidence, blind=blind, frozen=frozen)

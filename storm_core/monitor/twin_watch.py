@@ -2,7 +2,8 @@
 
 A can that is turned about its axis agrees with depth as well as before, and with colour nearly so: no threshold on the
 pose alone can tell. Its twins can: poses that the shape cannot tell apart are drawn beside it, and how much better one
-of them looks is added up over frames (a one-sided CUSUM), so that noise does not end a track and a print does.
+of them looks, to the verifier and to the small network together, is added up over frames (a one-sided CUSUM), so that
+noise does not end a track and a print does.
 """
 
 import numpy as np
@@ -14,6 +15,8 @@ from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between
 from storm_core.geometry.symmetry import shape_symmetries
+from storm_core.monitor.crop import crop_of, inputs
+from storm_core.monitor.network import CropNetwork
 
 SIDE = 40
 """Crop resolution [px] of the comparison: prints are coarse, and twins are many."""
@@ -28,6 +31,12 @@ JUMP = 0.35
 SLACK = 0.3
 """Log-odds by which a twin may look better in a frame without being counted."""
 
+ASKED = 6
+"""Twins that the network is asked about in one frame at most: those that look best to the verifier."""
+
+LEAD = 2.0
+"""Log-odds of the network by which a twin can lead or lag in one frame at most."""
+
 LIMIT = 1.5
 """Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
 
@@ -35,8 +44,9 @@ LIMIT = 1.5
 class TwinWatch:
     """Watches one object. Models without colour have nothing to tell twins apart by: they are never doubted."""
 
-    def __init__(self, model: ObjectModel) -> None:
-        self._model = model
+    def __init__(self, model: ObjectModel, network: CropNetwork | None = None) -> None:
+        """network: None = the verifier alone."""
+        self._model, self._network = model, network
         self._turns = shape_symmetries(model)[1:] if model.colors is not None else np.zeros((0, 4, 4))
         self.reset()
 
@@ -46,8 +56,12 @@ class TwinWatch:
         self._frames = 0
         self._last: NDArray[np.float64] | None = None
 
-    def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
-        """How much better the best twin of the pose (4, 4) has looked so far [log-odds], 0 when none has."""
+    def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64],
+              learned: float = float("nan")) -> float:
+        """How much better the best twin of the pose (4, 4) has looked so far [log-odds], 0 when none has.
+
+        learned: the network's log-odds of the pose itself; nan = it was not asked.
+        """
         count = len(self._turns)
         if count == 0:
             return 0.0
@@ -65,6 +79,11 @@ class TwinWatch:
             return 0.0
         own = self._rank(features, cam_from_obj)
         better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self._turns[looked]]) - own
+        if self._network is not None and np.isfinite(learned):
+            asked = np.argsort(-better)[:ASKED]
+            crops = np.stack([crop_of(features.frame, self._model, cam_from_obj @ self._turns[k])
+                              for k in looked[asked]])
+            better[asked] += np.clip(self._network.log_odds(inputs(crops)) - learned, -LEAD, LEAD)
         self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
         return float(self._sums.max())
 

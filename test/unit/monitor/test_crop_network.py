@@ -1,9 +1,11 @@
 """The small learned verifier: what it sees, and that its plain forward pass is the trained network."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from storm_core.errors import WeightsError
 from storm_core.evidence.compare import crop_camera
@@ -13,6 +15,7 @@ from storm_core.monitor.weights import load_network, save_weights
 from storm_core.rendering.raster import NumbaRenderer
 from test.synthetic import CAMERA, frame_of, pose, textured_box
 
+MODELS = Path(__file__).resolve().parents[3] / "models"
 MODEL = textured_box()
 TRUTH = pose((0.4, 0.3, 0.1), (0.01, 0.0, 0.55))
 FRAME = frame_of([(MODEL, TRUTH)], noise=0.0)
@@ -92,3 +95,14 @@ def test_weights_survive_the_disk_and_damage_is_named(tmp_path: Path) -> None:
         load_network(tmp_path / "junk.npz")
     with pytest.raises(WeightsError, match="no weights"):
         load_network(tmp_path / "missing.npz")
+
+
+def test_the_shipped_network_is_listed_intact_small_and_tells_right_from_shifted() -> None:
+    entry, = [e for e in yaml.safe_load((MODELS / "manifest.yaml").read_text())["shipped"] if e["name"] == "monitor"]
+    content = (MODELS / entry["file"]).read_bytes()
+    assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert len(content) < 300_000
+    shifted = TRUTH.copy()
+    shifted[:3, 3] += [0.3 * MODEL.diameter, 0.0, 0.0]
+    right, wrong = load_network().log_odds(inputs(np.stack([crop_of(FRAME, MODEL, p) for p in (TRUTH, shifted)])))
+    assert right > 1 and wrong < -1
