@@ -26,6 +26,11 @@ from storm_core.types import Evidence, Frame, Localization, Reason, Registration
 CONVINCING = 2.0
 """Log-odds from which a pose is not polished any more."""
 
+SHAPE_ALONE = 0.85
+"""Log-odds against a model without colours where no mask says that it is there: many a shape fits something. The
+largest doubt that loses no right pose of twelve validation models without their colours; 29 % instead of 53 % of the
+absent ones among alike shapes are accepted."""
+
 MEASURED = 0.6
 """Share of a mask with depth below which its colours are searched as well."""
 
@@ -87,7 +92,7 @@ def best_candidate(
     evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
     margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
     evidence = replace(evidence, margin=margin)
-    certain = odds[0] + doubt(margin)
+    certain = odds[0] + doubt(margin) - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence)
 
