@@ -31,6 +31,11 @@ CONVINCING = 2.0
 LAST = 12
 """Candidates that the learned scorer compares in the end."""
 
+SHAPE_ALONE = 0.85
+"""Log-odds against a model without colours where no mask says that it is there: many a shape fits something. The
+largest doubt that loses no right pose of twelve validation models without their colours; 29 % instead of 53 % of the
+absent ones among alike shapes are accepted."""
+
 MEASURED = 0.6
 """Share of a mask with depth below which its colours are searched as well."""
 
@@ -117,7 +122,8 @@ def best_candidate(
     evidence = replace(evidence, margin=margin)
     alike = onboarded.shape_symmetries if not telling else np.eye(4)[None]
     doubts = doubt(margin) + tie(lead(model, twins, behind, alike))
-    probability = float(1 / (1 + np.exp(-np.clip(odds[0] + doubts, -30, 30))))
+    certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
+    probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts)
 
 
