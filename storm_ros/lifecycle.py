@@ -102,8 +102,9 @@ class ManagedNode(LifecycleNode):
 
     def _let_go(self) -> None:
         self.quiesce()
-        self._ready = False
-        self.release()
+        if self._ready:
+            self._ready = False
+            self.release()
 
     def _say_next(self, transition: str) -> None:
         """Nothing is published now; say what would change that, before somebody takes the node for broken."""

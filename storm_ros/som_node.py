@@ -2,7 +2,6 @@
 
 import sys
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +37,7 @@ _WAIT = 0.2
 
 @dataclass(frozen=True, eq=False)
 class _Hint:
-    """What a user pointed at, and when (time.monotonic)."""
+    """What a user pointed at, and when (ROS time) [s]."""
 
     given: float
     mask: NDArray[np.bool_] | None = None
@@ -140,6 +139,10 @@ class SomNode(StormNode):
                     self._wanted.pop(name)
                     self._worker.discard(name)
 
+    def _now(self) -> float:
+        """ROS time [s]."""
+        return self.get_clock().now().nanoseconds * 1e-9
+
     def _want(self, request: Request) -> None:
         self._wanted[request.object_name] = request
         self._worker.put(request, request.object_name)
@@ -150,11 +153,11 @@ class SomNode(StormNode):
             self.report(InputError(f"box hint for {name} is {box.size_x:g} x {box.size_y:g} px; give its size"))
             return
         at, half_x, half_y = box.center.position, 0.5 * box.size_x, 0.5 * box.size_y
-        self._hints[name] = _Hint(time.monotonic(), box=(at.x - half_x, at.y - half_y, at.x + half_x, at.y + half_y))
+        self._hints[name] = _Hint(self._now(), box=(at.x - half_x, at.y - half_y, at.x + half_x, at.y + half_y))
 
     def _on_mask(self, name: str, message: Image) -> None:
         try:
-            self._hints[name] = _Hint(time.monotonic(), mask=conversions.to_mask(conversions.raw_image(message)))
+            self._hints[name] = _Hint(self._now(), mask=conversions.to_mask(conversions.raw_image(message)))
         except InputError as error:
             self.report(error)
 
@@ -170,12 +173,12 @@ class SomNode(StormNode):
         p = message.point
         u, v = conversions.to_camera(info).project([p.x, p.y, p.z]).tolist()
         if np.isfinite(u):
-            hint = _Hint(time.monotonic(), point=(u, v))
+            hint = _Hint(self._now(), point=(u, v))
             self._hints.update({name: hint for name in self.models})
 
     def _hint(self, request: Request, frame: Frame) -> Hint:
         given = self._hints.pop(request.object_name, None)
-        if given is None or time.monotonic() - given.given > HINT_AGE:
+        if given is None or self._now() - given.given > HINT_AGE:
             return Hint(cam_from_obj=request.cam_from_obj)
         if given.mask is not None and given.mask.shape != frame.depth.shape:
             raise InputError(f"mask hint for {request.object_name} is {given.mask.shape[1]}x{given.mask.shape[0]}, "

@@ -44,8 +44,9 @@ def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
     assert drive(b, "pose_node", ACTIVATE)
     b.await_state("TRACKING")
     b.until(lambda: len(b.heard["pose"]) > count, "no poses after the second activation")
-    for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
-        assert drive(b, "supervisor_node", transition)
+    for name in ("supervisor_node", "pose_node", "som_node", "tom_node"):
+        for transition in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE):
+            assert drive(b, name, transition), f"{name} refuses transition {transition}"
     b.until(lambda: "reregister" in str(b.node.get_service_names_and_types()), "the services are gone")
     b.await_state("TRACKING")
 

@@ -1,5 +1,7 @@
 """The monitor's word: a verdict with a reason for every doubt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,17 @@ def test_a_wrong_pose_is_lost_for_a_named_reason(shift: tuple[float, float, floa
                                         covariance=np.eye(6) * 1e-6, innovation=0.0))
     assert judged.verdict is not Verdict.HEALTHY
     assert judged.reason in (*DOUBTS, Reason.OUT_OF_VIEW)
+
+
+def test_other_models_or_thresholds_keep_the_history_of_what_stays_the_same() -> None:
+    model = make_object("cereal_box", 0)
+    frame, pose = staged_view(model)
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    kept, fresh = (EvidenceMonitor({model.name: model}, MonitorConfig(freeze_frames=50)) for _ in range(2))
+    for monitor in (kept, fresh):
+        monitor.judge(frame, track)
+    kept.renew({model.name: model, "other": replace(model, name="other")}, MonitorConfig(freeze_frames=50))
+    fresh.renew({model.name: replace(model, sha256="another mesh")}, MonitorConfig(freeze_frames=50))
+    assert kept.judge(frame, track).probability > fresh.judge(frame, track).probability
+    kept.renew({model.name: model}, MonitorConfig(healthy=1.0, freeze_frames=50))
+    assert kept.judge(frame, track).verdict is not Verdict.HEALTHY, "the new threshold counts"

@@ -216,6 +216,25 @@ def test_objects_are_followed_independently_and_cost_adds_up_linearly() -> None:
     assert set(tracker.track(frames[-1])) == {"twin"}
 
 
+def test_other_models_leave_alone_what_stays_the_same() -> None:
+    poses, frames = sequence(4)
+    twin = wedge("twin")
+    tracker = RegionDepthTracker({MODEL.name: MODEL, "twin": twin}, CONFIG)
+    undisturbed = started(poses[0], frames[0])
+    for name in (MODEL.name, "twin"):
+        tracker.start(frames[0], registered(name, poses[0], 0))
+    tracker.renew({MODEL.name: MODEL, "twin": replace(twin, sha256="another mesh"), "third": wedge("third")}, CONFIG)
+    for frame in frames[1:]:
+        tracks = tracker.track(frame)
+        assert set(tracks) == {MODEL.name}, "the replaced object has to be registered again"
+        np.testing.assert_array_equal(tracks[MODEL.name].cam_from_obj,
+                                      undisturbed.track(frame)[MODEL.name].cam_from_obj)
+    tracker.start(frames[-1], registered("third", poses[-1], frames[-1].stamp_ns))
+    tracker.renew({"third": wedge("third")}, CONFIG)
+    with pytest.raises(InputError, match="known: third"):
+        tracker.start(frames[0], registered(MODEL.name, poses[0], 0))
+
+
 def test_a_slow_camera_that_swings_is_followed_by_the_motion_of_the_scene() -> None:
     """Half a diameter and more between frames, back and forth: constant velocity is wrong every time."""
     rng = np.random.default_rng(0)
