@@ -25,9 +25,9 @@ COMPLETE = 0.9
 FIGURES = ("shift_mm", "turn_deg", "mssd_mm")
 
 
-def targets(dataset: Dataset) -> Iterator[tuple[ImageFiles, Frame, str, list[NDArray[np.float64]]]]:
-    """(image, frame, object, true poses) of every object that an image's targets name."""
-    for image in dataset.images:
+def targets(dataset: Dataset, every: int = 1) -> Iterator[tuple[ImageFiles, Frame, str, list[NDArray[np.float64]]]]:
+    """(image, frame, object, true poses) of every object that the targets of every N-th image name."""
+    for image in dataset.images[::every]:
         frame = read_image(image)
         annotated = dataset.annotations[image.scene_id].get(image.im_id, ())
         for obj_id in dataset.wanted[image.key]:
