@@ -20,14 +20,14 @@ RIGHT = 0.1
 """MSSD, as share of the diameter, below which a pose counts as right."""
 
 COMPLETE = 0.9
-"""Share of the declared symmetries near which a mode must lie: those of a continuous axis are declared in steps."""
+"""Share of the declared symmetries that modes must reach: those of a continuous axis are declared in steps."""
 
 FIGURES = ("shift_mm", "turn_deg", "mssd_mm")
 
 
-def targets(dataset: Dataset) -> Iterator[tuple[ImageFiles, Frame, str, list[NDArray[np.float64]]]]:
-    """(image, frame, object, true poses) of every object that an image's targets name."""
-    for image in dataset.images:
+def targets(dataset: Dataset, every: int = 1) -> Iterator[tuple[ImageFiles, Frame, str, list[NDArray[np.float64]]]]:
+    """(image, frame, object, true poses) of every object that the targets of every N-th image name."""
+    for image in dataset.images[::every]:
         frame = read_image(image)
         annotated = dataset.annotations[image.scene_id].get(image.im_id, ())
         for obj_id in dataset.wanted[image.key]:
@@ -59,7 +59,9 @@ def judged_modes(model: ObjectModel, result: ScoreResult, truths: Sequence[NDArr
     modes = find_modes(model, result.cam_from_objs, result.weights)
     right = [pose_errors(model, m.cam_from_obj, truths)["mssd_mm"] < 1e3 * RIGHT * model.diameter for m in modes]
     found = result.registration.cam_from_obj @ model.symmetries
-    near = np.stack([is_near(model, m.cam_from_obj, found) for m in modes])
+    # A mode is where its particles are: those of a continuous axis form a ring, which modes cut into pieces.
+    members = np.concatenate([m.members for m in modes])
+    near = np.stack([is_near(model, pose, found) for pose in result.cam_from_objs[members]])
     covered = float(near.any(0).mean())
     return {"modes": len(modes), "modes_right": int(sum(right)), "symmetries": len(model.symmetries),
             "symmetries_found": covered, "agree": all(right) and covered >= COMPLETE}

@@ -49,6 +49,10 @@ TEMPERATURE = 0.02
 """Fitness difference that changes a particle's weight by a factor of e."""
 
 
+TWIN_TEMPERATURE = 0.01
+"""The same between twins, which have the same noise before them: those of exact symmetries differ by 0.002 at most."""
+
+
 class LangevinRefiner:
     """The default ScoreRefiner: an analytic noise-conditioned score, no weights."""
 
@@ -100,7 +104,7 @@ class LangevinRefiner:
         refined = self._registration(features, model, registration, pose, poses, weights)
         turns = self._twins(model)
         if len(turns) > 1:
-            shares = tempered(fitness_of(features, model, pose @ turns))
+            shares = tempered(fitness_of(features, model, pose @ turns), TWIN_TEMPERATURE)
             poses, weights = share_out(poses, weights, turns, shares, rng)
             fitness = fitness_of(features, model, poses)
         return ScoreResult(
@@ -189,9 +193,9 @@ class LangevinRefiner:
         )
 
 
-def tempered(fitness: NDArray[np.float64]) -> NDArray[np.float64]:
+def tempered(fitness: NDArray[np.float64], temperature: float = TEMPERATURE) -> NDArray[np.float64]:
     """Probabilities (N,), sum 1, of poses with given fitness."""
-    weights = np.exp((fitness - fitness.max()) / TEMPERATURE)
+    weights = np.exp((fitness - fitness.max()) / temperature)
     return weights / weights.sum()
 
 

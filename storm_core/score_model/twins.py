@@ -21,10 +21,10 @@ def share_out(
     poses: NDArray[np.float64], weights: NDArray[np.float64], turns: NDArray[np.float64],
     shares: NDArray[np.float64], rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Particles of one mode, shared out over its twins in proportion to their probability.
+    """Particles of one mode, drawn anew by weight and shared out over its twins in proportion to their probability.
 
-    Systematic resampling: a twin gets its share of the N particles, one more or one less. Within a twin the particles
-    keep their relative weights.
+    Systematic resampling of both: a particle comes as often as it weighs, a twin gets its share of the N particles, one
+    more or one less. Particles that weigh nothing do not come again: alone in a twin one would stand for all of it.
 
     Args:
       poses: (N, 4, 4). weights: (N,), sum 1. turns: (S, 4, 4) obj -> obj. shares: (S,) of the turns, sum 1.
@@ -32,14 +32,14 @@ def share_out(
     Returns:
       (N, 4, 4) poses and (N,) weights, sum 1.
     """
-    n = len(poses)
+    source, twin = drawn(weights, len(poses), rng), rng.permutation(drawn(shares, len(poses), rng))
+    number = np.bincount(twin, minlength=len(turns))
+    mass = shares / shares[number > 0].sum()
+    return poses[source] @ turns[twin], mass[twin] / number[twin]
+
+
+def drawn(shares: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` indices drawn by systematic resampling from shares (S,), in order."""
     border = np.cumsum(shares)
-    drawn = np.searchsorted(border, (np.arange(n) + rng.random()) / n * border[-1]).clip(max=len(turns) - 1)
-    twin = rng.permutation(drawn)
-    inside = np.bincount(twin, weights, len(turns))
-    present = np.bincount(twin, minlength=len(turns)) > 0
-    mass = np.where(present, shares, 0.0) / shares[present].sum()
-    even = 1 / np.bincount(twin, minlength=len(turns)).clip(min=1)
-    # Where all of a twin's particles weigh nothing, they weigh alike.
-    local = np.where(inside[twin] > 0, weights / np.maximum(inside[twin], 1e-300), even[twin])
-    return poses @ turns[twin], mass[twin] * local
+    at = (np.arange(count) + rng.random()) / count * border[-1]
+    return np.searchsorted(border, at, side="right").clip(max=len(shares) - 1)

@@ -17,6 +17,8 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     add_dataset_options(parser)
     parser.add_argument("--init", metavar="FILE", default="",
                         help="BOP CSV of poses to refine instead of registering; the best score per image and object")
+    parser.add_argument("--every", type=int, metavar="N", default=1,
+                        help="only every N-th image: neighbours of a sequence look alike (default: 1)")
     add_seed(parser)
     add_json(parser)
     add_limits(parser)
@@ -33,12 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from storm_core import __version__
     from storm_core.cli.arguments import config_from
     from storm_core.cli.refine_starts import file_start, search_start
+    from storm_core.errors import ConfigError
     from storm_core.evaluation.dataset import open_dataset
     from storm_core.evaluation.refinement import judged_modes, missed, pose_errors, summary, targets
     from storm_core.pipeline.build import build_models, build_score_refiner
     from storm_core.report.atomic import whole_file
     from storm_core.report.results import results_head, to_json
 
+    if args.every < 1:
+        raise ConfigError(f"--every must be positive, got {args.every}")
     config = config_from(args)
     dataset = open_dataset(Path(args.bop_dir), models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
@@ -47,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     start = file_start(Path(args.init)) if args.init else search_start(config, models)
     refiner = build_score_refiner(config, models)
     rows = []
-    for image, frame, name, truths in tqdm(targets(dataset), unit="target", disable=None):
+    for image, frame, name, truths in tqdm(targets(dataset, args.every), unit="target", disable=None):
         registration = start(image.key, name, frame)
         if registration is None:
             rows.append(missed(image, name, "not registered"))
@@ -63,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             "ms": 1e3 * seconds, "modes": judged_modes(model, result, truths)})
     figures = summary(rows, models, config.seed)
     head = results_head("evaluate refinement", __version__, path=args.bop_dir, sha256=dataset.sha256,
-                        frames=len(dataset.images), seed=config.seed)
+                        frames=len(dataset.images[::args.every]), seed=config.seed)
     results = head | {"method": config.score_model.method, "particles": config.score_model.particles,
                       "steps": config.score_model.steps, "refinement": figures, "rows": rows}
     if args.json:

@@ -35,12 +35,12 @@ def test_twins_get_their_share_of_particles_and_weight(count: int, odds: list[fl
     np.testing.assert_allclose(np.bincount(twin, after, len(odds))[there], shares[there] / shares[there].sum())
 
 
-def test_without_twins_nothing_changes() -> None:
+def test_particles_come_again_as_often_as_they_weigh() -> None:
     poses = np.stack([pose((0.1 * k, 0, 0), (0, 0, 0.5)) for k in range(5)])
-    weights = np.arange(5) / 10
-    same, after = share_out(poses, weights, np.eye(4)[None], np.ones(1), np.random.default_rng(0))
-    np.testing.assert_allclose(same, poses)
-    np.testing.assert_allclose(after, weights)
+    weights = np.array([0.0, 0.2, 0.4, 0.4, 0.0])
+    again, after = share_out(poses, weights, np.eye(4)[None], np.ones(1), np.random.default_rng(0))
+    np.testing.assert_allclose(again, poses[[1, 2, 2, 3, 3]])
+    np.testing.assert_allclose(after, 0.2)
 
 
 def refined_modes(printed: bool) -> list[np.ndarray]:
