@@ -142,7 +142,10 @@ def six_sided(mesh: trimesh.Trimesh, pictures: Sequence[Picture]) -> NDArray[np.
 
 
 def wrapped(mesh: trimesh.Trimesh, wrap: Picture, rest: Color, *, margin: float) -> NDArray[np.float32]:
-    """A picture once around the outer wall of a turned body, `margin` (share of the height) clear of both ends."""
+    """A picture once around the outer wall of a turned body, `margin` (share of the height) clear of both ends.
+
+    `rest` is the colour of everything else.
+    """
     v, normals = np.asarray(mesh.vertices), np.asarray(mesh.vertex_normals)
     radius = np.hypot(v[:, 0], v[:, 1])
     outward = (v[:, 0] * normals[:, 0] + v[:, 1] * normals[:, 1]) / np.maximum(radius, 1e-9)
@@ -150,6 +153,8 @@ def wrapped(mesh: trimesh.Trimesh, wrap: Picture, rest: Color, *, margin: float)
     on = (outward > 0.8) & (height > margin) & (height < 1 - margin)
     colors = np.empty((len(v), 3), np.float32)
     colors[:] = rest
+    if not on.any():
+        return colors
     around = np.arctan2(v[on, 1], v[on, 0]) / (2 * np.pi) + 0.5
     colors[on] = sample(wrap, around, 1 - (height[on] - margin) / (1 - 2 * margin))
     return colors

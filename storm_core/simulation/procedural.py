@@ -131,7 +131,10 @@ def _painted(shape: Shape, recipe: Recipe) -> tuple[NDArray[np.float32] | None, 
     if shape.turned:
         half = np.pi * size[1] / 2
         halves = [prints.picture(style, half, size[2], rng, inks) for _ in range(2)]
-        return prints.wrapped(mesh, np.concatenate(halves, 1), inks.second, margin=rng.uniform(0.04, 0.15)), 1, False
+        colors = prints.wrapped(mesh, np.concatenate(halves, 1), inks.second, margin=rng.uniform(0.04, 0.15))
+        # A flat bowl has no wall that takes a picture, and stays as symmetric as it is.
+        plain = bool((colors == colors[0]).all())
+        return colors, shape.turns if plain else 1, shape.flip and plain
     sides = [prints.picture(style, size[across], size[up], rng, inks)
              for across, up in ((1, 2), (0, 2), (0, 1)) for _ in range(2)]
     return prints.six_sided(mesh, sides), 1, False

@@ -108,3 +108,9 @@ def test_a_plain_object_has_one_color_and_a_bare_one_none():
     assert len(np.unique(plain.colors, axis=0)) == 1
     assert bare.colors is None
     assert np.array_equal(plain.symmetries, bare.symmetries) and len(plain.symmetries) > 8
+
+
+def test_a_bowl_without_a_wall_takes_no_picture_and_stays_round():
+    flat = build(random_recipe(700_000_074, size=(0.05, 0.25)))
+    assert flat.recipe.kind == "vessel" and flat.recipe.look == "print"
+    assert (flat.model.colors == flat.model.colors[0]).all() and "symmetries_continuous" in flat.declared
