@@ -76,7 +76,9 @@ def test_more_agreement_is_never_less_probable(name: str, low: float, more: floa
 
 @pytest.mark.parametrize("without", TERMS)
 def test_every_term_can_be_left_out(without: str) -> None:
-    sequence = (GOOD, replace(BAD, twin=1.0), replace(BAD, twin=1.0))
+    doubtful = replace(GOOD, inlier=0.75, behind=0.08, occluded=0.05, missing=0.1, fit=0.7, contour=0.8, edge=0.6,
+                       seam=1.5, color=0.5, picture=0.5, hue=0.6, learned=-0.5, twin=0.2)
+    sequence = (GOOD, doubtful, doubtful)
     assert judged(*sequence)[2].probability != judged(*sequence, without=without)[2].probability
 
 
