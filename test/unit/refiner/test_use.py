@@ -1,10 +1,12 @@
 """The learned networks at work: in registration, in the tracker's search, and on the command line."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from storm_core.benchmarks.refiner_floor import work_of
 from storm_core.cli.main import main
@@ -96,20 +98,16 @@ def test_missing_weights_say_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_pat
         learned_help(RefinerConfig(registration=True))
 
 
-def test_shipped_weights_are_those_of_the_manifest() -> None:
-    import hashlib
-
-    import yaml
-
-    for kind in ("refiner", "scorer"):
-        file = choice.shipped(kind)
-        if not file.is_file():
-            pytest.skip(f"no trained {kind} ships with this version")
-        entries = yaml.safe_load((file.parent / "manifest.yaml").read_text())["shipped"]
-        entry = next(e for e in entries if e["file"] == file.name)
-        assert entry["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        assert entry["bytes"] == file.stat().st_size <= 10 * 2**20
-        choice.open_network(choice.open_weights("", kind), "numpy")
+@pytest.mark.parametrize("kind", ["refiner", "scorer"])
+def test_shipped_weights_are_those_of_the_manifest(kind: str) -> None:
+    file = choice.shipped(kind)
+    if not file.is_file():
+        pytest.skip(f"no trained {kind} ships with this version")
+    entries = yaml.safe_load((file.parent / "manifest.yaml").read_text())["shipped"]
+    entry = next(e for e in entries if e["file"] == file.name)
+    assert entry["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert entry["bytes"] == file.stat().st_size <= 10 * 2**20
+    choice.open_network(choice.open_weights("", kind), "numpy")
 
 
 def test_disturbances_have_the_size_they_should_have() -> None:
