@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the weights of the learned refiner and scorer from nothing, and measure them on objects that nobody trained on.
-# Resumable: start it again after an interruption. $1: folder of the runs (default: runs). About 2 h on two idle cores.
+# Resumable: start it again after an interruption. $1: folder of the runs (default: runs). About an hour on two idle
+# cores (extrapolated from 2000 steps).
 set -eu
 cd "$(dirname "$0")/.."
 storm="${STORM:-.venv/bin/storm}"

@@ -16,8 +16,8 @@ def add_refiner(models: "argparse._SubParsersAction[argparse.ArgumentParser]") -
             help=title,
             description=(
                 f"Train the network that says {title}, on procedural objects rendered on the fly. --config is a YAML "
-                f"file with the sections model, data and training (config/refiner/{kind}.yaml made the shipped "
-                "weights). Needs torch. Checkpoints, weights.safetensors, log.jsonl and config.yaml go to "
+                f"file with the sections model, data and training (config/refiner/{kind}.yaml is the "
+                "recipe). Needs torch. Checkpoints, weights.safetensors, log.jsonl and config.yaml go to "
                 "training.out; a run that was cut short, or that training.minutes ended, continues with --resume at "
                 "the step where it was."
             ),

@@ -2,7 +2,7 @@
 
 Views are of procedural objects that no training has seen (`--split val` or `test`), or targets of a BOP dataset. Every
 method starts from the same disturbed poses. ICP follows depth from there; the hybrid lets ICP polish what the refiner
-says and keeps whichever the verifier prefers.
+says and keeps whichever the verifier prefers. Its control has as many candidates from turns that nobody has learned.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +31,10 @@ RIGHT = 0.1
 
 SHIFT_PER_TURN = 0.15 / 45
 """Shift that goes with a turn [diameters per degree], as far as 0.2."""
+
+
+FAN_DEG = 30.0
+"""Turn between the starts of the control [deg]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +74,25 @@ def methods(refiner: PairRefiner | None, iterations: int) -> dict[str, Method]:
     def hybrid(case: Case, poses: Poses) -> Poses:
         """Of each start, the best of ICP, refiner, and ICP after the refiner."""
         first = learned(case, poses)
-        candidates = np.stack([polished(case, poses), first, polished(case, first)])
-        rank, _ = Judge(bare_features(case.frame), case.model).judge(candidates.reshape(-1, 4, 4), 64)
-        return candidates[rank.reshape(3, -1).argmax(0), np.arange(len(poses))]
+        return _best(case, [polished(case, poses), first, polished(case, first)])
 
-    geometric: dict[str, Method] = {"start": lambda _, poses: poses, "icp": polished}
+    def fan(case: Case, poses: Poses) -> Poses:
+        """Of each start, the best of three times ICP: from it, and from it turned either way about some axis."""
+        axes = np.random.default_rng(len(poses)).normal(size=(len(poses), 3))
+        turns = np.radians(FAN_DEG) * axes / np.linalg.norm(axes, axis=1, keepdims=True)
+        still = np.zeros((len(poses), 3))
+        return _best(case, [polished(case, moved(poses, case.model.center, still, so3_exp(sign * turns)))
+                            for sign in (0.0, 1.0, -1.0)])
+
+    geometric: dict[str, Method] = {"start": lambda _, poses: poses, "icp": polished, "3 x icp": fan}
     return geometric if refiner is None else geometric | {"refiner": learned, "refiner + icp": hybrid}
+
+
+def _best(case: Case, candidates: list[Poses]) -> Poses:
+    """Of each start's candidates, K times (N, 4, 4), the one (N, 4, 4) that the verifier prefers."""
+    poses = np.stack(candidates)
+    rank, _ = Judge(bare_features(case.frame), case.model).judge(poses.reshape(-1, 4, 4), 64)
+    return poses[rank.reshape(len(poses), -1).argmax(0), np.arange(poses.shape[1])]
 
 
 def disturbed(case: Case, turn_deg: float, count: int, rng: np.random.Generator) -> Poses:
