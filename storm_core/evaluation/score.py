@@ -17,7 +17,7 @@ from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.config import StormConfig
 from storm_core.errors import DatasetError
 from storm_core.evaluation.dataset import Dataset
-from storm_core.evaluation.explained import without
+from storm_core.evidence.explained import without
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform

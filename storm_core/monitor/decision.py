@@ -113,6 +113,10 @@ class Decision:
         self._odds = None
         self._doubtful = 0
 
+    def renew(self, config: MonitorConfig) -> None:
+        """Other settings from now on; what is remembered stays."""
+        self._config = config
+
     def judge(self, measured: Measured) -> Word:
         evidence = measured.evidence
         if measured.frozen:

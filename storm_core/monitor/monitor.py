@@ -51,6 +51,19 @@ class EvidenceMonitor:
             if self._pair is not None:
                 self._pair.reset(object_name)
 
+    def renew(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
+        """Other models or settings from now on; the history of objects that are still the same goes on."""
+        same = {name for name, model in models.items()
+                if name in self._models and self._models[name].sha256 == model.sha256}
+        for name in set(self._models) - same:
+            self.reset(name)
+        decisions, twins = self._decisions, self._twins
+        self._decisions = {name: decisions[name] if name in same else Decision(config) for name in models}
+        self._twins = {name: twins[name] if name in same else TwinWatch(model) for name, model in models.items()}
+        for name in same:
+            self._decisions[name].renew(config)
+        self._models, self._config = models, config
+
     def judge(self, frame: Frame, track: Track) -> Judgement:
         return self.decide(track, self.measure(frame, track))
 
