@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storm_core.config import MonitorConfig
@@ -67,6 +67,7 @@ def test_a_better_twin_ends_trust() -> None:
     assert judged(replace(GOOD, twin=LIMIT + 0.1), without="twin")[0].verdict is Verdict.HEALTHY
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(("fit", "contour", "edge", "hue", "learned", "similarity")), st.floats(0.0, 0.9),
        st.floats(0.01, 0.5))
 def test_more_agreement_is_never_less_probable(name: str, low: float, more: float) -> None:
