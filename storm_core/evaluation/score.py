@@ -17,8 +17,8 @@ from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.config import StormConfig
 from storm_core.errors import DatasetError
 from storm_core.evaluation.dataset import Dataset
-from storm_core.evidence.explained import without
 from storm_core.evaluation.images import ImageFiles, read_image
+from storm_core.evidence.explained import without
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform
 from storm_core.geometry.symmetry import shape_symmetries
