@@ -9,7 +9,7 @@ from storm_core.evidence.features import bare_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
 from storm_core.monitor.crop import crop_of, inputs
-from storm_core.monitor.decision import Decision, Measured, without_depth
+from storm_core.monitor.decision import SURPRISE, Decision, Measured, without_depth
 from storm_core.monitor.freeze import FreezeDetector
 from storm_core.monitor.network import CropNetwork
 from storm_core.monitor.twin_watch import TwinWatch
@@ -21,7 +21,11 @@ MUCH_HIDDEN = 0.5
 """Share hidden from which what is left may be the same on every side."""
 
 CERTAIN = 0.9
-"""Probability from which a crop is remembered as one that shows the object."""
+"""Probability from which a pose is certain, and its crop remembered as one that shows the object."""
+
+ASK_EVERY = 3
+"""While a pose is certain and moves as foreseen, the network looks at every so many-th frame; in between its last word
+counts. It costs as much as everything else that the monitor looks at."""
 
 NEAREST = 0.02
 """Depth of an object's centre [m] below which it is behind the camera."""
@@ -43,9 +47,13 @@ class EvidenceMonitor:
         self._decisions = {name: Decision(config) for name in models}
         self._twins = {name: TwinWatch(model, self._network) for name, model in models.items()}
         self._freeze = FreezeDetector(config.freeze_frames)
+        self._said: dict[str, tuple[int, float]] = {}
+        self._certain: set[str] = set()
 
     def reset(self, object_name: str) -> None:
         if object_name in self._models:
+            self._said.pop(object_name, None)
+            self._certain.discard(object_name)
             self._decisions[object_name].reset()
             self._twins[object_name].reset()
             if self._pair is not None:
@@ -59,7 +67,8 @@ class EvidenceMonitor:
             self.reset(name)
         decisions, twins = self._decisions, self._twins
         self._decisions = {name: decisions[name] if name in same else Decision(config) for name in models}
-        self._twins = {name: twins[name] if name in same else TwinWatch(model) for name, model in models.items()}
+        self._twins = {name: twins[name] if name in same else TwinWatch(model, self._network)
+                       for name, model in models.items()}
         for name in same:
             self._decisions[name].renew(config)
         self._models, self._config = models, config
@@ -70,7 +79,9 @@ class EvidenceMonitor:
     def decide(self, track: Track, measured: Measured) -> Judgement:
         """The word about what was measured; remembers it."""
         word = self._decisions[track.object_name].judge(measured)
-        if self._pair is not None and word.verdict is Verdict.HEALTHY and word.probability >= CERTAIN:
+        certain = word.verdict is Verdict.HEALTHY and word.probability >= CERTAIN
+        (self._certain.add if certain else self._certain.discard)(track.object_name)
+        if self._pair is not None and certain:
             self._pair.remember(track.object_name)
         return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns, verdict=word.verdict,
                          probability=word.probability, reason=word.reason, evidence=measured.evidence)
@@ -90,10 +101,19 @@ class EvidenceMonitor:
         if blind:  # a black or overexposed picture is no evidence against a pose
             evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
         elif self._network is not None:
-            answer = self._network.log_odds(inputs(crop_of(frame, model, pose)[None]))[0]
-            evidence = replace(evidence, learned=float(answer))
+            evidence = replace(evidence, learned=self._learned(self._network, frame, track))
         if self._pair is not None and not blind:
             evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
         if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
             evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose, evidence.learned))
         return Measured(evidence=evidence, blind=blind, frozen=frozen)
+
+    def _learned(self, network: CropNetwork, frame: Frame, track: Track) -> float:
+        """What the network says of the pose [log-odds]; its last word while that is fresh and nothing is suspicious."""
+        name = track.object_name
+        age, said = self._said.get(name, (ASK_EVERY, float("nan")))
+        if age + 1 >= ASK_EVERY or name not in self._certain or track.innovation > SURPRISE:
+            crop = crop_of(frame, self._models[name], track.cam_from_obj)
+            age, said = -1, float(network.log_odds(inputs(crop[None]))[0])
+        self._said[name] = age + 1, said
+        return said

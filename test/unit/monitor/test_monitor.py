@@ -41,3 +41,29 @@ def test_other_models_or_thresholds_keep_the_history_of_what_stays_the_same() ->
     assert kept.judge(frame, track).probability > fresh.judge(frame, track).probability
     kept.renew({model.name: model}, MonitorConfig(healthy=1.0, freeze_frames=50))
     assert kept.judge(frame, track).verdict is not Verdict.HEALTHY, "the new threshold counts"
+
+
+def test_the_network_looks_at_every_third_frame_unless_something_is_suspicious() -> None:
+    model = make_object("cereal_box", 0)
+    frame, pose = staged_view(model)
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig(freeze_frames=50))
+    network, asked = monitor._network, []
+
+    class Counting:
+        def log_odds(self, crops: np.ndarray) -> np.ndarray:
+            asked.append(len(crops))
+            return network.log_odds(crops)
+
+    monitor._network = Counting()
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    said = [monitor.judge(frame, track).evidence.learned for _ in range(9)]
+    assert np.isfinite(said).all() and len(asked) <= 4
+    before = len(asked)
+    monitor.judge(frame, replace(track, innovation=0.5))
+    assert len(asked) == before + 1, "an unforeseen jump"
+    away = pose.copy()
+    away[0, 3] += 0.5 * model.diameter
+    before = len(asked)
+    for _ in range(4):
+        monitor.judge(frame, replace(track, cam_from_obj=away))
+    assert len(asked) >= before + 3, "a doubtful pose is looked at in every frame"
