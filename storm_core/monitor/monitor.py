@@ -6,6 +6,7 @@ from pathlib import Path
 from storm_core.config import MonitorConfig
 from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import bare_features
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
 from storm_core.monitor.crop import crop_of, inputs
@@ -101,18 +102,21 @@ class EvidenceMonitor:
         if blind:  # a black or overexposed picture is no evidence against a pose
             evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
         elif self._network is not None:
-            evidence = replace(evidence, learned=self._learned(self._network, frame, track))
+            evidence = replace(evidence, learned=self._learned(self._network, frame, track, evidence))
         if self._pair is not None and not blind:
             evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
         if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
             evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose, evidence.learned))
         return Measured(evidence=evidence, blind=blind, frozen=frozen)
 
-    def _learned(self, network: CropNetwork, frame: Frame, track: Track) -> float:
+    def _learned(self, network: CropNetwork, frame: Frame, track: Track, evidence: Evidence) -> float:
         """What the network says of the pose [log-odds]; its last word while that is fresh and nothing is suspicious."""
         name = track.object_name
         age, said = self._said.get(name, (ASK_EVERY, float("nan")))
-        if age + 1 >= ASK_EVERY or name not in self._certain or track.innovation > SURPRISE:
+        suspicious = (
+            name not in self._certain or track.innovation > SURPRISE or VERIFIER.probability(evidence) < CERTAIN
+        )
+        if suspicious or age + 1 >= ASK_EVERY:
             crop = crop_of(frame, self._models[name], track.cam_from_obj)
             age, said = -1, float(network.log_odds(inputs(crop[None]))[0])
         self._said[name] = age + 1, said
