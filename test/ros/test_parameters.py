@@ -76,9 +76,9 @@ def test_a_running_node_refuses_values_out_of_range(make_node):
     node = make_node()
     declare_config(node)
     too_much, fine = node.set_parameters([Parameter("monitor.healthy", value=2.0),
-                                          Parameter("monitor.lost", value=0.2)])
+                                          Parameter("monitor.min_visible", value=0.2)])
     assert not too_much.successful and "monitor.healthy" in too_much.reason and fine.successful
-    assert read_config(node).monitor.lost == 0.2
+    assert read_config(node).monitor.min_visible == 0.2
 
 
 @pytest.mark.parametrize("name,expected", [("mug", "mug"), ("1", "obj_1"), ("tomato soup-can", "tomato_soup_can"),
