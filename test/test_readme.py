@@ -80,6 +80,7 @@ HOW: tuple[tuple[str, Run], ...] = (
     (r"storm track recording", Run(change=((r"$", " --no-video --frames 0:9"),), after=(SIMULATE,))),
     (r"storm bench tracking recording", Run(change=((r"$", " --max-frames 9 --repeats 1 --only storm"),),
                                             after=(SIMULATE,))),
+    (r"storm bench ros ", Run(change=((r"--seconds 60", "--seconds 3 --clip 0.3"),), says="p50", tries=2)),
     (r"storm simulate benchmark --suite tracking", Run(change=((r"$", " --count 2 --frames 9 --small"),))),
     (r"storm evaluate system --bop-dir sequences", Run(change=((r"--stride 1 8", "--stride 1 4"),),
                                                        after=(SEQUENCES,))),
