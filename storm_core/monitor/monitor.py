@@ -113,9 +113,8 @@ class EvidenceMonitor:
         """What the network says of the pose [log-odds]; its last word while that is fresh and nothing is suspicious."""
         name = track.object_name
         age, said = self._said.get(name, (ASK_EVERY, float("nan")))
-        suspicious = (
-            name not in self._certain or track.innovation > SURPRISE or VERIFIER.probability(evidence) < CERTAIN
-        )
+        doubted = VERIFIER.probability(evidence) < self._config.healthy
+        suspicious = doubted or name not in self._certain or track.innovation > SURPRISE
         if suspicious or age + 1 >= ASK_EVERY:
             crop = crop_of(frame, self._models[name], track.cam_from_obj)
             age, said = -1, float(network.log_odds(inputs(crop[None]))[0])
