@@ -124,6 +124,15 @@ def inverse(pose: ArrayLike) -> Mat4:
     return from_rotation_translation(rt, -(rt @ pose[..., :3, 3:])[..., 0])
 
 
+def proper(poses: ArrayLike) -> NDArray[np.float64]:
+    """Poses (..., 4, 4) with the nearest rotations: rounding errors grow when products of poses feed further products.
+    """
+    out = np.array(poses, float)
+    u, _, vt = np.linalg.svd(out[..., :3, :3])
+    out[..., :3, :3] = u @ vt
+    return out
+
+
 def transform(to_from: ArrayLike, points: ArrayLike) -> NDArray[np.float64]:
     """Points (..., N, 3) mapped by transforms (..., 4, 4)."""
     m, p = np.asarray(to_from, float), np.asarray(points, float)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from storm_core.config import TrackingConfig
 from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import angle_between, inverse, require_pose
+from storm_core.geometry.pose import angle_between, inverse, proper, require_pose
 from storm_core.parallel import on_threads
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.determined import leaves_open
@@ -148,7 +148,10 @@ class RegionDepthTracker:
             return False
         # A correction by a declared symmetry would correct nothing and show as a flip.
         obj_correction = continued(state.model, inverse(then) @ correction @ then, np.eye(4))
-        state.history = deque(((stamp, pose @ obj_correction) for stamp, pose in state.history), maxlen=HISTORY)
+        # Corrections are made from corrected poses: without this their rounding errors double with each.
+        corrected = proper(np.stack([pose for _, pose in state.history]) @ obj_correction)
+        stamps = [stamp for stamp, _ in state.history]
+        state.history = deque(zip(stamps, corrected, strict=True), maxlen=HISTORY)
         state.cam_from_obj = state.history[-1][1]
         state.anchor = state.last = self._last[object_name] = Seen(state.last.frame, state.cam_from_obj)
         state.key = None  # it would pull the texture back to where the corrected pose saw it

@@ -193,6 +193,23 @@ def test_nudge_moves_the_pose_with_the_object_and_only_within_its_epoch() -> Non
         tracker.nudge(MODEL.name, frames[3].stamp_ns, np.zeros((4, 4)))
 
 
+def test_many_corrections_made_from_corrected_poses_leave_a_rotation() -> None:
+    """As score_node does it: each correction is the refined pose times the inverse of the tracked one, rounded."""
+    poses, frames = sequence(2)
+    tracker = started(poses[0], frames[0])
+    pose, stamp = tracker._states[MODEL.name].cam_from_obj, frames[0].stamp_ns
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        better = pose @ se3_exp(rng.normal(0, 1e-3, 6))
+        better[:3, :3] += rng.normal(0, 1e-9, (3, 3))
+        inverse_of_tracked = np.eye(4)
+        inverse_of_tracked[:3, :3] = pose[:3, :3].T
+        inverse_of_tracked[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
+        assert tracker.nudge(MODEL.name, stamp, better @ inverse_of_tracked)
+        pose = tracker._states[MODEL.name].cam_from_obj
+    assert pose[:3, :3] @ pose[:3, :3].T == pytest.approx(np.eye(3), abs=1e-12)
+
+
 def test_unknown_objects_are_refused_by_name() -> None:
     poses, frames = sequence(1)
     with pytest.raises(InputError, match="cannot track unknown object 'cup'"):
