@@ -161,6 +161,10 @@ class Evidence:
       contrast: standard deviation of the model's log colour over those px: how much `color` and `picture` can say.
       hue: overlap of model and image chroma histograms over inliers; nan for uncoloured meshes.
       innovation: pose change against the motion prediction / diameter (tracking only).
+      region: how clearly the tracker's colours put the border of the object where the pose says: mean probability of
+        "object" just inside minus just outside the outline, in [-1, 1] (tracking only).
+      condition: standard deviation of the pose error along the direction that the tracker holds least / diameter
+        (tracking only).
       margin: by how much [log-odds] the pose ranks above its best decoy: itself shifted, turned or mirrored
         (registration only).
       learned: log-odds, by the monitor's small network, that the live crop shows what the pose says (tracking only).
@@ -185,6 +189,8 @@ class Evidence:
     contrast: float = float("nan")
     hue: float = float("nan")
     innovation: float = float("nan")
+    region: float = float("nan")
+    condition: float = float("nan")
     margin: float = float("nan")
     learned: float = float("nan")
     similarity: float = float("nan")
@@ -236,6 +242,7 @@ class Track:
       innovation: pose change against the motion prediction / diameter.
       coasting: True when the image could not correct the motion prediction.
       missing: modalities that said nothing about the object: NO_DEPTH, NO_COLOR.
+      region: as in Evidence; nan while coasting, and where the picture shows no colours.
     """
 
     object_name: str
@@ -245,6 +252,7 @@ class Track:
     innovation: float
     coasting: bool = False
     missing: tuple[Reason, ...] = ()
+    region: float = float("nan")
 
     def __post_init__(self) -> None:
         require_pose(self.cam_from_obj, f"track of {self.object_name}")

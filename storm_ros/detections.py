@@ -13,6 +13,7 @@ from storm_core.types import Evidence, ObjectOutput, Reason, Track
 from storm_ros.conversions import from_covariance, from_pose, header, stamp_ns, to_pose, vector, with_covariance
 
 _INNOVATION = "innovation"
+_REGION = "region"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,8 +87,8 @@ def read_detections(message: Detection3DArray) -> list[ObjectOutput]:
 def tracks_message(tracks: Sequence[EpochTrack], stamp: int, frame_id: str) -> Detection3DArray:
     """Poses of one frame before the monitor has judged them.
 
-    The first result's score is 0 for a coasting track and 1 otherwise; a second one carries the innovation; each
-    further one names a modality that said nothing about the object.
+    The first result's score is 0 for a coasting track and 1 otherwise; the next carry the innovation and what the
+    colours say of the outline (nan: nothing); each further one names a modality that said nothing about the object.
     """
     message = Detection3DArray(header=header(stamp, frame_id))
     for item in tracks:
@@ -96,7 +97,7 @@ def tracks_message(tracks: Sequence[EpochTrack], stamp: int, frame_id: str) -> D
         pose.pose = with_covariance(track.cam_from_obj, track.covariance)
         message.detections.append(Detection3D(
             header=message.header, id=tag(track.object_name, item.epoch),
-            results=[pose, hypothesis(_INNOVATION, track.innovation),
+            results=[pose, hypothesis(_INNOVATION, track.innovation), hypothesis(_REGION, track.region),
                      *(hypothesis(reason.value, 1.0) for reason in track.missing)]))
     return message
 
@@ -105,9 +106,9 @@ def read_tracks(message: Detection3DArray) -> list[EpochTrack]:
     out = []
     for detection in message.detections:
         name, epoch = _read_tag(detection.id)
-        if len(detection.results) < 2:
-            raise InputError(f"track {detection.id} has {len(detection.results)} results instead of 2 or more")
-        first, second, *others = detection.results
+        if len(detection.results) < 3:
+            raise InputError(f"track {detection.id} has {len(detection.results)} results instead of 3 or more")
+        first, second, third, *others = detection.results
         try:
             missing = tuple(Reason(other.hypothesis.class_id) for other in others)
         except ValueError as error:
@@ -115,7 +116,7 @@ def read_tracks(message: Detection3DArray) -> list[EpochTrack]:
         pose, covariance = from_covariance(first.pose)
         track = Track(object_name=name, stamp_ns=stamp_ns(message.header.stamp), cam_from_obj=pose,
                       covariance=covariance, innovation=second.hypothesis.score, coasting=first.hypothesis.score == 0.0,
-                      missing=missing)
+                      missing=missing, region=third.hypothesis.score)
         out.append(EpochTrack(track=track, epoch=epoch))
     return out
 

@@ -316,8 +316,11 @@ def precision(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return (table[:, SUM_SCORE] + 0.9 * few) / np.maximum(table[:, N_INLIER] + few, 1e-9)
 
 
-def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> Evidence:
-    """One row of the table as named numbers; for a transposed table (COLUMNS, N) each number is an array (N,)."""
+def to_evidence(row: NDArray[np.float64], **others: float) -> Evidence:
+    """One row of the table as named numbers; for a transposed table (COLUMNS, N) each number is an array (N,).
+
+    others: numbers of the Evidence that do not come from a comparison, e.g. innovation.
+    """
 
     single = row.ndim == 1
     if single:  # plain numbers: a pose is judged in every frame, and arrays of one number cost ten times as much
@@ -348,4 +351,4 @@ def to_evidence(row: NDArray[np.float64], innovation: float = float("nan")) -> E
     }
     if single:
         values = {name: float(value) for name, value in values.items()}
-    return Evidence(**values, innovation=innovation)
+    return Evidence(**values, **others)

@@ -71,13 +71,20 @@ def withdrawals(trusted: Bools, bad: Bools, known: Bools, commanded: Bools) -> l
     return out
 
 
+ANSWER_FRAMES = 5
+"""A new registration answers whatever was wrong in so many frames before it."""
+
+
 def false_reregistrations(reregistered: Bools, published: Bools, right: Bools, hidden: Bools) -> int:
-    """Number of new registrations of an object whose last published pose was right and that was never out of sight
-    since: it was given up without need."""
+    """Number of new registrations of an object whose last ANSWER_FRAMES published poses were right and that was never
+    out of sight since: it was given up without need.
+
+    A decision needs some frames; one that was made because of wrong poses is not false because they ended just then.
+    """
     count = 0
     for k in np.flatnonzero(reregistered):
-        before = np.flatnonzero(published[:k])
-        count += bool(len(before) and right[before[-1]] and not hidden[before[-1]:k].any())
+        before = np.flatnonzero(published[:k])[-ANSWER_FRAMES:]
+        count += bool(len(before) and right[before].all() and not hidden[before[-1]:k].any())
     return count
 
 

@@ -30,6 +30,9 @@ STRONGEST = 8.0
 NO_DEPTH = 0.7
 """Share without depth, of what nothing hides of the silhouette, from which a pose is judged by the picture alone."""
 
+LEAST_MEASURED = 0.05
+"""Share with depth below which depth cannot say what hides an object."""
+
 LIMIT_PAIR = 6.0
 """Log-odds that the pair model has at most."""
 
@@ -38,6 +41,9 @@ HELD_VISIBLE = 0.15
 
 HIDDEN_DOUBT = 0.2
 """Probability that a pose is wrong, however well what is seen fits, per share of the object that is not seen."""
+
+FARTHEST = 50.0
+"""Log-odds beyond which a probability is what it is [log-odds]: exp() has an end."""
 
 TWIN_WEIGHT = 4.0
 """Log-odds that one log-odd of a twin's lead takes from a pose before the watch is certain."""
@@ -133,7 +139,8 @@ class Decision:
             odds = min(odds, -twin)
         self._odds = odds
         visible = seen * (1.0 - evidence.occluded)
-        probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(TWIN_WEIGHT * twin - odds)))
+        against = min(TWIN_WEIGHT * twin - odds, FARTHEST)
+        probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(against)))
         self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
         healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:
@@ -149,8 +156,7 @@ class Decision:
         if healthy:
             return Word(Verdict.HEALTHY, probability, Reason.CONFIRMED)
         doubt = min(DOUBTS, key=lambda reason: sum(terms.get(name, 0.0) for name in DOUBTS[reason]))
-        hidden = evidence.inlier < 0.35 and evidence.behind < 0.1 and evidence.occluded > 0.4
-        return Word(Verdict.OCCLUDED if hidden else Verdict.LOST, probability, doubt)
+        return Word(Verdict.OCCLUDED if hidden(evidence) else Verdict.LOST, probability, doubt)
 
     def terms(self, measured: Measured) -> dict[str, float]:
         """Log-odds that each term adds in this frame; `bias` among them."""
@@ -172,6 +178,16 @@ class Decision:
         if self._odds is None or self._config.consecutive or self._without == "memory":
             return float(np.clip(now, -STRONGEST, STRONGEST))
         return float(np.clip(now + PRIOR_LOG_ODDS, -STRONGEST, STRONGEST) + FORGET * self._odds)
+
+
+def hidden(evidence: Evidence) -> bool:
+    """What is measured of the silhouette is mostly something in front of it. Missing depth says nothing: near things
+    throw shadows without depth."""
+    measured = 1.0 - evidence.missing
+    if not measured > LEAST_MEASURED:
+        return False
+    return (evidence.inlier < 0.35 * measured and evidence.behind < 0.1 * measured
+            and evidence.occluded > 0.4 * measured)
 
 
 def without_depth(evidence: Evidence) -> bool:

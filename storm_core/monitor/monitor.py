@@ -16,9 +16,10 @@ from storm_core.monitor.network import CropNetwork
 from storm_core.monitor.twin_watch import TwinWatch
 from storm_core.monitor.weights import load_network
 from storm_core.tracking.modalities import colorless
+from storm_core.tracking.uncertainty import weakest_direction
 from storm_core.types import Evidence, Frame, Judgement, Track, Verdict
 
-MUCH_HIDDEN = 0.5
+MUCH_HIDDEN = 0.4
 """Share hidden from which what is left may be the same on every side."""
 
 CERTAIN = 0.9
@@ -95,7 +96,9 @@ class EvidenceMonitor:
         if center[2] <= NEAREST:
             return Measured(evidence=Evidence(inside=0.0, innovation=track.innovation), blind=False, frozen=frozen)
         features = bare_features(frame)
-        evidence = to_evidence(compare(features, model, pose[None], side=64)[0], track.innovation)
+        evidence = to_evidence(
+            compare(features, model, pose[None], side=64)[0], innovation=track.innovation, region=track.region,
+            condition=weakest_direction(track.covariance, center, model.diameter))
         if frozen or not evidence.inside > 0:
             return Measured(evidence=evidence, blind=False, frozen=frozen)
         blind = colorless(frame, center, model.diameter)
@@ -105,9 +108,12 @@ class EvidenceMonitor:
             evidence = replace(evidence, learned=self._learned(self._network, frame, track, evidence))
         if self._pair is not None and not blind:
             evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
+        twins = self._twins[track.object_name]
         if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
-            evidence = replace(evidence, twin=self._twins[track.object_name].doubt(features, pose, evidence.learned))
-        return Measured(evidence=evidence, blind=blind, frozen=frozen)
+            twin = twins.doubt(features, pose, evidence.learned)
+        else:
+            twin = twins.standing(pose)
+        return Measured(evidence=replace(evidence, twin=twin), blind=blind, frozen=frozen)
 
     def _learned(self, network: CropNetwork, frame: Frame, track: Track, evidence: Evidence) -> float:
         """What the network says of the pose [log-odds]; its last word while that is fresh and nothing is suspicious."""

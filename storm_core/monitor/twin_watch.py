@@ -13,7 +13,7 @@ from storm_core.evidence.compare import compare
 from storm_core.evidence.features import FrameFeatures
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import angle_between
+from storm_core.geometry.pose import angle_between, transform
 from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.monitor.crop import crop_of, inputs
 from storm_core.monitor.network import CropNetwork
@@ -37,6 +37,10 @@ ASKED = 6
 LEAD = 2.0
 """Log-odds of the network by which a twin can lead or lag in one frame at most."""
 
+FAR = 0.2
+"""Displacement [diameters] from which a turn is watched. A twin looks better once the pose is more than half the way to
+it: that of a nearer twin would convict poses that are within 0.1 diameter."""
+
 LIMIT = 1.5
 """Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
 
@@ -45,14 +49,14 @@ class TwinWatch:
     """Watches one object. Models without colour have nothing to tell twins apart by: they are never doubted."""
 
     def __init__(self, model: ObjectModel, network: CropNetwork | None = None) -> None:
-        """network: None = the verifier alone."""
+        """network: None = the verifier alone. `turns` (N, 4, 4) obj -> obj are those that are watched."""
         self._model, self._network = model, network
-        self._turns = shape_symmetries(model)[1:] if model.colors is not None else np.zeros((0, 4, 4))
+        self.turns = _telling(model) if model.colors is not None else np.zeros((0, 4, 4))
         self.reset()
 
     def reset(self) -> None:
         """A new registration: nothing is known, and every twin is looked at first."""
-        self._sums = np.zeros(len(self._turns))
+        self._sums = np.zeros(len(self.turns))
         self._frames = 0
         self._last: NDArray[np.float64] | None = None
 
@@ -62,10 +66,10 @@ class TwinWatch:
 
         learned: the network's log-odds of the pose itself; nan = it was not asked.
         """
-        count = len(self._turns)
+        count = len(self.turns)
         if count == 0:
             return 0.0
-        jumped = self._last is None or angle_between(self._last, cam_from_obj) > JUMP
+        jumped = self._jumped(cam_from_obj)
         if jumped:  # the sums were about other turns
             self._sums[:] = 0.0
             looked = np.arange(count)
@@ -78,15 +82,29 @@ class TwinWatch:
         if len(looked) == 0:
             return 0.0
         own = self._rank(features, cam_from_obj)
-        better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self._turns[looked]]) - own
+        better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own
         if self._network is not None and np.isfinite(learned):
             asked = np.argsort(-better)[:ASKED]
-            crops = np.stack([crop_of(features.frame, self._model, cam_from_obj @ self._turns[k])
+            crops = np.stack([crop_of(features.frame, self._model, cam_from_obj @ self.turns[k])
                               for k in looked[asked]])
             better[asked] += np.clip(self._network.log_odds(inputs(crops)) - learned, -LEAD, LEAD)
         self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
         return float(self._sums.max())
 
+    def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
+        """What was counted against the pose (4, 4) so far, where this frame cannot tell; nan = nothing was seen yet."""
+        return float("nan") if len(self._sums) == 0 or self._jumped(cam_from_obj) else float(self._sums.max())
+
+    def _jumped(self, cam_from_obj: NDArray[np.float64]) -> bool:
+        return self._last is None or angle_between(self._last, cam_from_obj) > JUMP
+
     def _rank(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
         # One pose at a time: a single pose is compared on the calling thread, and objects have threads of their own.
         return float(VERIFIER.ranking(compare(features, self._model, cam_from_obj[None], side=SIDE))[0])
+
+
+def _telling(model: ObjectModel) -> NDArray[np.float64]:
+    """Turns (N, 4, 4) obj -> obj that the shape cannot tell apart and that move some vertex by FAR."""
+    turns, vertices = shape_symmetries(model)[1:], model.vertices.astype(float)
+    moved = np.linalg.norm(transform(turns, vertices) - vertices, axis=-1).max(-1)
+    return turns[moved >= FAR * model.diameter]

@@ -9,7 +9,7 @@ from storm_core.config import TrackingConfig
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.modalities import MEASURED, UNDECIDED
 from storm_core.tracking.motion import predict
-from storm_core.tracking.optimise import MOTION_PRIOR, Fit, align, tolerance
+from storm_core.tracking.optimise import MOTION_PRIOR, Fit, align, center_of, tolerance
 from storm_core.tracking.reseed import Look, proposed, search, surprise
 from storm_core.tracking.state import TrackState
 from storm_core.types import Frame
@@ -37,6 +37,10 @@ ALL_THERE = 0.85
 
 UNMOVED = 0.1
 """Innovation [diameters] below which an object is where it should be."""
+
+SUDDEN = 0.05
+"""Innovation [diameters] from which an alignment may have rolled: the shift of the picture that nobody foresaw can be
+taken for a turn of the print. The expected turn, at the place that was found, competes with it."""
 
 SEARCHED_AT_ONCE, SEARCH_EVERY = 3, 4
 """Coasted frames that are searched one after the other, and every so many-th of the rest: an object that stays hidden
@@ -91,6 +95,8 @@ def best_fit(
         state.unsure, simple = True, False
         bases += _seen_to_move(frame, state)
         found = _chosen(frame, state, look, bases, bases, config.iterations)
+    if simple and found.innovation > SUDDEN:
+        found = _unrolled(frame, state, look, bases, found, config.iterations)
     if _good(state, found) and found.innovation <= limit:
         return found
     if simple:
@@ -110,6 +116,16 @@ def best_fit(
     better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
     chosen = other if better or found.innovation > limit else found
     return replace(chosen, good=_good(state, chosen))
+
+
+def _unrolled(
+    frame: Frame, state: TrackState, look: Look, bases: list[Pose], found: Found, iterations: int
+) -> Found:
+    """The better of what was found and the alignment from there with the turn that was expected."""
+    start = bases[0].copy()
+    start[:3, 3] += center_of(state.model, found.fit.cam_from_obj) - center_of(state.model, start)
+    other = _chosen(frame, state, look, [start], bases, iterations)
+    return max(found, other, key=lambda one: _score(frame, state, look, one.fit) - SURPRISE * one.innovation)
 
 
 def _good(state: TrackState, found: Found) -> bool:

@@ -210,7 +210,8 @@ class RegionDepthTracker:
         held = not (left_open and missing)
         if not held:  # what was predicted along the open direction must not confirm itself
             state.velocity = state.velocity.damped(COASTING_DAMP)
-        return self._result(frame, state, found.innovation, missing, coasting=not held)
+        region = float("nan") if found.look is BLIND else fit.contrast
+        return self._result(frame, state, found.innovation, missing, coasting=not held, region=region)
 
     def _assessed(self, frame: Frame, model: ObjectModel, pose: NDArray[np.float64], look: Look) -> Fit:
         return assess(frame, model, rendered_view(model, pose, frame.camera), pose, look.posterior, look.key)
@@ -278,7 +279,8 @@ class RegionDepthTracker:
         return self._result(frame, state, innovation, missing, coasting=True)
 
     def _result(
-        self, frame: Frame, state: TrackState, innovation: float, missing: tuple[Reason, ...], *, coasting: bool
+        self, frame: Frame, state: TrackState, innovation: float, missing: tuple[Reason, ...], *, coasting: bool,
+        region: float = float("nan"),
     ) -> Track:
         self._last[state.model.name] = state.last
         covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
@@ -290,6 +292,7 @@ class RegionDepthTracker:
             innovation=innovation,
             coasting=coasting,
             missing=missing,
+            region=region,
         )
 
     def _failure(self, name: str, frame: Frame, reason: Reason, detail: str) -> TrackFailure:

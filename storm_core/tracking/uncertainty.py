@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import skew
+from storm_core.kernels import njit
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.symmetric import turning_axis
 
@@ -163,6 +164,27 @@ def left_covariance(at_center: Array, center: Array) -> Array:
     adjoint = np.eye(6)
     adjoint[:3, 3:] = skew(center)
     return adjoint @ at_center @ adjoint.T
+
+
+@njit(cache=True)
+def weakest_direction(covariance, center, diameter):
+    """Standard deviation of a pose error along the direction that is known least [diameters]; nan = unknown.
+
+    covariance: (6, 6) of a left increment [m^2, rad^2]. center: of the object in the camera frame [m]. A turn counts by
+    how far it moves what is half a diameter away.
+    """
+    if not np.isfinite(covariance).all():
+        return np.nan
+    back = np.eye(6)
+    back[0, 4], back[0, 5] = center[2], -center[1]
+    back[1, 3], back[1, 5] = -center[2], center[0]
+    back[2, 3], back[2, 4] = center[1], -center[0]
+    at_center = back @ covariance @ back.T
+    at_center[:3, :] /= diameter
+    at_center[:, :3] /= diameter
+    at_center[3:, :] *= 0.5
+    at_center[:, 3:] *= 0.5
+    return np.sqrt(max(np.linalg.eigvalsh(at_center)[5], 0.0))
 
 
 def _without(information: Array, free: Array, radius: Array) -> Array:

@@ -161,13 +161,15 @@ def test_tracks_survive():
     tracks = [detections.EpochTrack(epoch=7 + k, track=Track(
         object_name=name, stamp_ns=c.stamp_ns(AT.stamp), cam_from_obj=se3_exp(np.full(6, 0.1 * (k + 1))),
         covariance=covariance(k), innovation=0.25 * k, coasting=bool(k),
-        missing=(Reason.NO_DEPTH, Reason.NO_COLOR)[:k])) for k, name in enumerate(("a/b", "cup"))]
+        missing=(Reason.NO_DEPTH, Reason.NO_COLOR)[:k], region=0.5 if k else float("nan")))
+        for k, name in enumerate(("a/b", "cup"))]
     back = detections.read_tracks(detections.tracks_message(tracks, c.stamp_ns(AT.stamp), "optical"))
     for sent, got in zip(tracks, back, strict=True):
         assert (got.epoch, got.track.object_name, got.track.coasting) == (sent.epoch, sent.track.object_name,
                                                                         sent.track.coasting)
         assert got.track.innovation == sent.track.innovation and got.track.stamp_ns == sent.track.stamp_ns
         assert got.track.missing == sent.track.missing
+        assert np.array_equal(got.track.region, sent.track.region, equal_nan=True)
         assert np.allclose(got.track.cam_from_obj, sent.track.cam_from_obj)
         assert np.allclose(got.track.covariance, sent.track.covariance)
 

@@ -18,7 +18,7 @@ from storm_core.evaluation.failures.labels import RIGHT, Labels, pose_errors
 from storm_core.evaluation.failures.pictures import Pictures, inject_picture_fault
 from storm_core.evaluation.failures.poses import Around, inject_pose_fault
 from storm_core.evaluation.failures.recover import PLAYED, System, recover
-from storm_core.evaluation.failures.streams import COVARIANCE, Stream, innovations, noisy_truth, tracked
+from storm_core.evaluation.failures.streams import Fed, Stream, innovations, noisy_truth, tracked
 from storm_core.evaluation.images import ImageFiles, read_image
 from storm_core.evaluation.jobs import Job, Outcome
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
@@ -26,7 +26,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.interfaces import Monitor
 from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.pipeline.build import build_models, build_monitor, build_tracker
-from storm_core.types import Frame, Track
+from storm_core.types import Evidence, Frame, Track
 
 Array = NDArray[np.float64]
 
@@ -124,21 +124,21 @@ def clip_of(frames: Sequence[tuple[ImageFiles, Frame]], annotations: dict[int, t
 
 
 def faulty(clip: Clip, event: FaultEvent, model: ObjectModel, stream: Stream = noisy_truth,
-           ) -> tuple[Pictures, Array, Labels] | None:
-    """The clip with the event, the poses to be judged (N, 4, 4), and the labels; None: the cause does not apply."""
+           ) -> tuple[Pictures, Fed, Labels] | None:
+    """The clip with the event, the poses to be judged, and the labels; None: the cause does not apply."""
     pictures = inject_picture_fault(clip.pictures, event, model)
     fed = stream(model, pictures.truths, pictures.visible, pictures.frames, pictures.stale, event.seed)
     if event.cause in POSE_CAUSES:
         k = event.first
-        changed = inject_pose_fault(fed, event, model, Around(
+        changed = inject_pose_fault(fed.poses, event, model, Around(
             frame=pictures.frames[k], cam_from_obj=pictures.truths[k], others=clip.centers[k]))
         if changed is None:
             return None
-        fed = changed
-    error = np.full(len(fed), np.inf)
-    has = ~np.isnan(fed).any((1, 2))
+        fed = fed.changed(changed)
+    error = np.full(len(fed.poses), np.inf)
+    has = ~np.isnan(fed.poses).any((1, 2))
     known = clip.known & has
-    error[has] = pose_errors(model, fed[has], pictures.truths[has])
+    error[has] = pose_errors(model, fed.poses[has], pictures.truths[has])
     if pictures.depth_truths is not None:
         # Colour and depth that show the object at two places: no pose is right, and none can be called wrong.
         known = known & (pose_errors(model, pictures.truths, pictures.depth_truths) <= RIGHT)
@@ -151,20 +151,22 @@ def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, st
 
     cause, first, last, size: the event. stamps_ns. error, visible, stale, known: see Labels. probability, verdict,
     reason: the monitor's word (of frames without a pose: nan, lost). single: probability of this frame alone.
-    inlier: share of the silhouette whose depth agrees. innovation. ms: time of the judgement. without: see Ablation.
+    inlier: share of the silhouette whose depth agrees. innovation. ms: time of the judgement. With an Ablation also
+    without: see there, and evidence: everything that was measured, by name.
     """
     made = faulty(clip, event, model, stream)
     if made is None:
         return None
     pictures, fed, labels = made
     stamps = np.array([frame.stamp_ns for frame in pictures.frames])
-    innovation = innovations(model, fed, stamps)
+    innovation = innovations(model, fed.poses, stamps)
     monitor.reset(model.name)
     rows: dict[str, list[Any]] = {key: [] for key in ("probability", "verdict", "reason", "single", "inlier", "ms")}
+    evidence: list[dict[str, float]] = []
     for k, frame in enumerate(pictures.frames):
         if k == event.last + 1 and event.cause in (*POSE_CAUSES, Cause.EXIT):
             monitor.reset(model.name)  # the right pose comes from a new registration
-        if np.isnan(fed[k]).any():
+        if np.isnan(fed.poses[k]).any():
             monitor.reset(model.name)
             if isinstance(monitor, Ablation):
                 monitor.skip()
@@ -172,20 +174,28 @@ def play(clip: Clip, event: FaultEvent, model: ObjectModel, monitor: Monitor, st
                 rows[key].append(value)
             for key in ("probability", "single", "inlier", "ms"):
                 rows[key].append(float("nan"))
+            evidence.append(Evidence().as_dict())
             continue
         begin = time.perf_counter()
-        judged = monitor.judge(frame, Track(object_name=model.name, stamp_ns=frame.stamp_ns, cam_from_obj=fed[k],
-                                            covariance=COVARIANCE, innovation=float(innovation[k])))
+        judged = monitor.judge(frame, Track(
+            object_name=model.name, stamp_ns=frame.stamp_ns, cam_from_obj=fed.poses[k], covariance=fed.covariances[k],
+            innovation=float(innovation[k]), region=float(fed.region[k])))
         rows["ms"].append((time.perf_counter() - begin) * 1e3)
         rows["probability"].append(judged.probability)
         rows["verdict"].append(judged.verdict.value)
         rows["reason"].append(judged.reason.value)
         rows["single"].append(_alone(judged.evidence))
         rows["inlier"].append(judged.evidence.inlier)
+        evidence.append(judged.evidence.as_dict())
     return {"cause": event.cause.value, "first": event.first, "last": event.last, "size": event.size,
             "stamps_ns": stamps.tolist(), "error": labels.error.tolist(), "visible": labels.visible.tolist(),
             "stale": labels.stale.tolist(), "known": labels.known.tolist(), "innovation": innovation.tolist(), **rows,
-            **({"without": monitor.take()} if isinstance(monitor, Ablation) else {})}
+            **({"without": monitor.take(), "evidence": _columns(evidence)} if isinstance(monitor, Ablation) else {})}
+
+
+def _columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Number -> its values frame by frame, to four digits."""
+    return {name: [float(f"{row[name]:.4g}") for row in rows] for name in rows[0]}
 
 
 def _alone(evidence: Any) -> float:

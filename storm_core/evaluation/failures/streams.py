@@ -1,6 +1,7 @@
 """The poses a monitor is asked about: true ones with the errors of a tracker, or those of the real tracker."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,19 +22,44 @@ MEMORY = 0.8
 """Share of a tracker's error that is still there in the next frame."""
 GONE = 0.12
 """Visible share below which a tracker holds the object no more."""
-COVARIANCE = np.eye(6) * 1e-6
-"""Not read by any monitor here."""
+START = np.eye(6) * 1e-6
+"""Covariance of the true pose that a real tracker starts from [m^2, rad^2]."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fed:
+    """What a monitor is asked about, frame by frame; nan where there is no pose, or nothing is known about it.
+
+    Attributes:
+      poses: (N, 4, 4). covariances: (N, 6, 6), region: (N,) as in Track: what the tracker says of its pose.
+    """
+
+    poses: Array
+    covariances: Array
+    region: Array
+
+    @classmethod
+    def of(cls, poses: Array) -> "Fed":
+        """Poses that no tracker vouches for."""
+        n = len(poses)
+        return cls(poses=poses, covariances=np.full((n, 6, 6), np.nan), region=np.full(n, np.nan))
+
+    def changed(self, poses: Array) -> "Fed":
+        """With other poses; what the tracker said does not hold for those that differ."""
+        other = (poses != self.poses).any((1, 2))
+        return replace(self, poses=poses, covariances=np.where(other[:, None, None], np.nan, self.covariances),
+                       region=np.where(other, np.nan, self.region))
 
 
 class Stream(Protocol):
-    """(truths, visible, frames, stale, seed) -> poses (N, 4, 4); nan where a tracker has none."""
+    """(truths, visible, frames, stale, seed) -> what is fed."""
 
     def __call__(self, model: ObjectModel, truths: Array, visible: Array, frames: Sequence[Frame],
-                 stale: NDArray[np.bool_], seed: Sequence[int]) -> Array: ...
+                 stale: NDArray[np.bool_], seed: Sequence[int]) -> Fed: ...
 
 
 def noisy_truth(model: ObjectModel, truths: Array, visible: Array, frames: Sequence[Frame],
-                stale: NDArray[np.bool_], seed: Sequence[int]) -> Array:
+                stale: NDArray[np.bool_], seed: Sequence[int]) -> Fed:
     """The true poses with correlated errors; while the object has left the picture or pictures repeat, the last one.
 
     Args:
@@ -52,26 +78,26 @@ def noisy_truth(model: ObjectModel, truths: Array, visible: Array, frames: Seque
         center = truth[:3, :3] @ model.center + truth[:3, 3] + SHIFT * model.diameter * error[:3]
         pose[:3, 3] = center - pose[:3, :3] @ model.center
         out[k] = pose
-    return out
+    return Fed.of(out)
 
 
 def tracked(tracker: Tracker) -> Stream:
     """Poses of a real tracker; it starts from the truth, and again whenever it has given up and the object is there."""
     def run(model: ObjectModel, truths: Array, visible: Array, frames: Sequence[Frame],
-            stale: NDArray[np.bool_], seed: Sequence[int]) -> Array:
+            stale: NDArray[np.bool_], seed: Sequence[int]) -> Fed:
         tracker.reset(model.name)
-        out = np.full_like(truths, np.nan)
+        out = Fed.of(np.full_like(truths, np.nan))
         following = False
         for k, frame in enumerate(frames):
             result = tracker.track(frame).get(model.name) if following else None
             following = isinstance(result, Track)
             if isinstance(result, Track):
-                out[k] = result.cam_from_obj
+                out.poses[k], out.covariances[k], out.region[k] = result.cam_from_obj, result.covariance, result.region
             elif not visible[k] < 0.5 and not stale[k]:
                 tracker.start(frame, Registration(
-                    object_name=model.name, stamp_ns=frame.stamp_ns, cam_from_obj=truths[k], covariance=COVARIANCE,
+                    object_name=model.name, stamp_ns=frame.stamp_ns, cam_from_obj=truths[k], covariance=START,
                     probability=1.0, evidence=Evidence()))
-                out[k], following = truths[k], True
+                out.poses[k], following = truths[k], True
         tracker.reset(model.name)
         return out
     return run

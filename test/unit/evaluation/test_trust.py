@@ -97,6 +97,13 @@ def test_registering_again_what_was_right_is_counted() -> None:
     assert other.figures["false_reregistrations"] is None, "a foreign system does not say when it registers"
     assert false_reregistrations(flags("0010"), flags("1100"), flags("1000"), flags("0000")) == 0, "it was wrong"
 
+    def again_after(right: str) -> int:
+        n = len(right)
+        return false_reregistrations(flags("0" * (n - 1) + "1"), flags("1" * n), flags(right), flags("0" * n))
+
+    assert again_after("1101111") == 0, "it answers a failure of a few frames ago"
+    assert again_after("10111111") == 1, "that failure was over"
+
 
 def test_a_perfect_run_is_perfect() -> None:
     chances = np.linspace(0.8, 0.99, N)

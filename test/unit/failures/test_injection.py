@@ -11,6 +11,7 @@ from storm_core.evaluation.failures.labels import Labels, pose_errors
 from storm_core.evaluation.failures.pictures import Pictures, covering_box, inject_picture_fault, turned_camera
 from storm_core.evaluation.failures.play import Clip, faulty
 from storm_core.evaluation.failures.poses import about_center
+from storm_core.evaluation.failures.streams import Fed
 from storm_core.evaluation.failures.twins import half_turn, texture_turn
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
@@ -65,7 +66,7 @@ def test_drift_grows_linearly(clip: Clip) -> None:
     event = event_of(Cause.DRIFT)
     made, healthy = faulty(clip, event, BOX), faulty(clip, replace(event, first=N, last=N - 1, cause=Cause.NONE), BOX)
     assert made is not None and healthy is not None
-    offset = np.linalg.norm((made[1] - healthy[1])[:, :3, 3], axis=1)[event.first:event.last + 1]
+    offset = np.linalg.norm((made[1].poses - healthy[1].poses)[:, :3, 3], axis=1)[event.first:event.last + 1]
     assert np.allclose(np.diff(offset), offset[0]) and np.isclose(offset[-1], event.size * BOX.diameter)
 
 
@@ -76,7 +77,7 @@ def test_the_same_seed_gives_the_same_event_and_poses(clip: Clip, cause: Cause) 
     one, two = faulty(clip, event, BOX), faulty(clip, again, BOX)
     assert (one is None) == (two is None)
     if one is not None and two is not None:
-        assert np.array_equal(one[1], two[1])
+        assert np.array_equal(one[1].poses, two[1].poses)
         assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(one[0].frames, two[0].frames, strict=True))
     assert plan_event(cause, 400, (4, 1, 1)).seed != plan_event(cause, 400, (3, 1, 1)).seed
 
@@ -152,3 +153,14 @@ def test_bad_input_is_named() -> None:
         plan_event(Cause.JUMP, 5, (0,))
     with pytest.raises(ConfigError, match="'jmp'.*jump"):
         causes_of(["jmp"])
+
+
+def test_what_the_tracker_said_does_not_hold_for_a_pose_that_was_made_wrong() -> None:
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    fed = replace(Fed.of(poses), covariances=np.ones((3, 6, 6)), region=np.full(3, 0.8))
+    wrong = poses.copy()
+    wrong[1, 0, 3] = 0.1
+    changed = fed.changed(wrong)
+    assert np.isnan(changed.region).tolist() == [False, True, False]
+    assert np.isnan(changed.covariances).all((1, 2)).tolist() == [False, True, False]
+    assert np.array_equal(changed.poses, wrong)

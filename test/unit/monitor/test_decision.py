@@ -91,3 +91,18 @@ def test_terms_of_the_decision_are_those_of_its_reasons() -> None:
 def test_the_published_rule_waits_for_as_many_frames_as_it_is_told() -> None:
     words = judged(GOOD, BAD, BAD, BAD, GOOD, config=MonitorConfig(consecutive=3))
     assert [word.verdict is Verdict.LOST for word in words] == [False, False, False, True, False]
+
+
+def test_what_hides_an_object_is_told_by_the_pixels_that_have_depth() -> None:
+    """An occluder's shadow has no depth: the little that is measured is the occluder, so the pose is not lost."""
+    shadow = replace(GOOD, inlier=0.01, occluded=0.2, behind=0.0, missing=0.79, contour=np.nan, color=np.nan,
+                     hue=np.nan, picture=np.nan, learned=-4.0, twin=np.nan)
+    assert judged(shadow)[0].verdict is Verdict.OCCLUDED
+    assert judged(replace(shadow, occluded=0.02, behind=0.18))[0].verdict is Verdict.LOST, "the camera sees through it"
+    unmeasured = replace(shadow, occluded=0.01, missing=0.98)
+    assert judged(unmeasured)[0].verdict is not Verdict.OCCLUDED, "too little to tell by"
+
+
+def test_a_certain_twin_is_no_overflow() -> None:
+    with np.errstate(over="raise"):
+        assert judged(replace(GOOD, twin=1e4))[0].probability < 1e-6

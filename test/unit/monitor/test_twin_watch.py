@@ -8,11 +8,12 @@ import pytest
 from storm_core.config import MonitorConfig
 from storm_core.evidence.features import bare_features
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import so3_exp
+from storm_core.geometry.pose import so3_exp, transform
 from storm_core.monitor.monitor import EvidenceMonitor
-from storm_core.monitor.twin_watch import LIMIT, TwinWatch
+from storm_core.monitor.twin_watch import FAR, LIMIT, TwinWatch
 from storm_core.types import Frame, Reason, Track, Verdict
 from test.synthetic import frame_of, pose, textured_box
+from test.unit.tracking.scenes import printed_can
 
 TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
 HALF_TURN = np.eye(4)
@@ -86,3 +87,21 @@ def test_without_depth_a_picture_that_contradicts_is_no_excuse(model: ObjectMode
     for _ in range(3):
         judged = monitor.judge(blind, replace(track, cam_from_obj=beside))
     assert judged.verdict is Verdict.LOST
+
+
+def test_what_was_counted_stands_while_the_object_is_hidden_and_the_pose_stays(model: ObjectModel) -> None:
+    watch = TwinWatch(model)
+    assert np.isnan(watch.standing(TRUTH)), "nothing was seen yet"
+    for frame in frames(model, 6):
+        doubt = watch.doubt(bare_features(frame), TRUTH @ HALF_TURN)
+    assert watch.standing(TRUTH @ HALF_TURN) == doubt >= LIMIT
+    assert np.isnan(watch.standing(TRUTH)), "another pose is no longer the doubted one"
+
+
+def test_a_turn_that_hardly_moves_the_surface_is_not_watched() -> None:
+    """A slightly turned can is within what counts as right: the next of its many twins must not convict it."""
+    can = printed_can()
+    watch = TwinWatch(can)
+    turns = np.array([np.linalg.norm(transform(turn, can.vertices) - can.vertices, axis=1).max()
+                      for turn in watch.turns]) / can.diameter
+    assert len(turns) > 8 and turns.min() >= FAR

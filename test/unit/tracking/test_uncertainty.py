@@ -8,7 +8,14 @@ import pytest
 from storm_core.geometry.pose import inverse, se3_exp, se3_log, so3_exp
 from storm_core.tracking.optimise import center_of
 from storm_core.tracking.single_frame import single_frame_covariance
-from storm_core.tracking.uncertainty import UNKNOWN_TURN, Conditions, ErrorModel, left_covariance, turned_axes
+from storm_core.tracking.uncertainty import (
+    UNKNOWN_TURN,
+    Conditions,
+    ErrorModel,
+    left_covariance,
+    turned_axes,
+    weakest_direction,
+)
 from test.synthetic import pose
 from test.unit.tracking.scenes import background, observe, printed_can, swing, wedge
 
@@ -24,6 +31,21 @@ def test_left_covariance_describes_the_same_poses() -> None:
     left = se3_log(shift @ se3_exp(xi) @ inverse(shift))
     sample = left.T @ left / len(xi)
     np.testing.assert_allclose(sample, left_covariance(at_center, center), atol=0.08 * np.abs(sample).max())
+
+
+def test_the_weakest_direction_is_that_of_the_farthest_errors() -> None:
+    """Along no direction do sampled errors spread more, and along one they spread as much."""
+    rng = np.random.default_rng(1)
+    center, diameter, half = np.array([0.1, -0.2, 0.8]), 0.2, rng.normal(size=(6, 6))
+    at_center = 1e-6 * half @ half.T
+    weakest = weakest_direction(left_covariance(at_center, center), center, diameter)
+    scale = np.diag([1 / diameter] * 3 + [0.5] * 3)
+    directions = rng.normal(size=(500, 6))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    spread = np.sqrt(np.einsum("ni,ij,nj->n", directions, scale @ at_center @ scale, directions))
+    assert spread.max() <= weakest
+    assert weakest == pytest.approx(np.sqrt(np.linalg.eigvalsh(scale @ at_center @ scale)[-1]), rel=1e-6)
+    assert np.isnan(weakest_direction(np.full((6, 6), np.nan), center, diameter)), "unknown stays unknown"
 
 
 MODEL = ErrorModel(geometry_noise=6.0, texture_noise=4.0, pixel=0.3, blend=5.0, print=0.1, turn=0.5, weak=0.2,
