@@ -291,18 +291,20 @@ def test_beside_an_occluder_and_in_its_shadow_the_contour_holds_the_object() -> 
     assert alone > 0.02, "the object has moved further than it may be off"
 
 
-def test_a_can_in_front_of_a_camera_that_suddenly_pans_does_not_roll() -> None:
-    """A shift of the picture that nobody foresaw must not be taken for a turn of the print (it was: 10 degrees a
-    frame)."""
+@pytest.mark.parametrize("bars", [14, 20])
+def test_a_can_in_front_of_a_camera_that_suddenly_pans_does_not_roll(bars: int) -> None:
+    """A shift of the picture that nobody foresaw must not be taken for a turn of the print, here by its next bar."""
     can = printed_can()
+    angle = np.arctan2(can.vertices[:, 1], can.vertices[:, 0])
+    dark = (np.sin(bars * angle) > 0) & (can.vertices[:, 2] > 0)
+    can = replace(can, colors=np.where(dark[:, None], 40, 210).astype(np.uint8).repeat(3, 1))
     rng = np.random.default_rng(0)
     # The backdrop stands still in these pictures: the object alone says how it moves.
-    backdrop = background(rng)
-    still, turned = np.eye(4), so3_exp([2.0, 0, 0]) @ so3_exp([0, 0, 0.3])
+    backdrop, lying = background(rng), so3_exp([2.0, 0, 0]) @ so3_exp([0, 0, 0.3])
     poses = []
-    for i in range(12):
-        still[:3, :3] = so3_exp([0.0, 0.035 * max(0, i - 3), 0.0])
-        poses.append(still @ from_rotation_translation(turned, [-0.08, 0.0, 0.5]))
+    for i in range(9):
+        turned_camera = from_rotation_translation(so3_exp([0.0, 0.06 * max(0, i - 3), 0.0]), np.zeros(3))
+        poses.append(turned_camera @ from_rotation_translation(lying, [-0.15, 0.0, 0.5]))
     frames = [observe(can, pose, i * STEP_NS, backdrop, rng) for i, pose in enumerate(poses)]
     tracker = RegionDepthTracker({"can": can}, CONFIG)
     tracker.start(frames[0], registered("can", poses[0], 0))
