@@ -23,6 +23,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--scenes", type=int, default=48, metavar="N", help="training scenes; N/3 more validate (default: 48)"
     )
     verifier.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
+    verifier.add_argument("--ablation", action="store_true",
+                          help="also fit without each feature, and compare on the held-out scenes")
     verifier.add_argument("--json", metavar="FILE", required=True, help="where weights and figures go")
     verifier.set_defaults(run=run)
     covariance = models.add_parser(
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.errors import ConfigError
     from storm_core.evidence.verifier import DEFAULT, FEATURES
     from storm_core.report.atomic import whole_file
-    from storm_core.training.verifier import collect, fit, report, table_of
+    from storm_core.training.verifier import ablation, collect, fit, report, table_of
 
     if args.scenes < 3 or args.workers < 1:
         raise ConfigError(f"--scenes must be at least 3 and --workers at least 1, got {args.scenes} and {args.workers}")
@@ -93,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
             "bias": fitted.bias,
             "train_rows": len(train.right),
             **figures,
+            **({"ablation": ablation(train, held_out)} if args.ablation else {}),
         },
         indent=1,
     )

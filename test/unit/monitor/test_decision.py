@@ -78,14 +78,14 @@ def test_more_agreement_is_never_less_probable(name: str, low: float, more: floa
 @pytest.mark.parametrize("without", TERMS)
 def test_every_term_can_be_left_out(without: str) -> None:
     doubtful = replace(GOOD, inlier=0.75, behind=0.08, occluded=0.05, missing=0.1, fit=0.7, contour=0.8, edge=0.6,
-                       seam=1.5, color=0.5, picture=0.5, hue=0.6, learned=-0.5, twin=0.2)
+                       seam=1.5, color=0.5, picture=0.5, hue=0.6, learned=-0.5, twin=0.2, region=0.6)
     sequence = (GOOD, doubtful, doubtful)
     assert judged(*sequence)[2].probability != judged(*sequence, without=without)[2].probability
 
 
 def test_terms_of_the_decision_are_those_of_its_reasons() -> None:
     known = {name for names in DOUBTS.values() for name in names}
-    assert known - {"similarity"} == set(TERMS) - {"twin", "memory"} and set(FEATURES) <= known
+    assert known - {"similarity"} == set(TERMS) - {"twin", "region", "memory"} and set(FEATURES) <= known
 
 
 def test_the_published_rule_waits_for_as_many_frames_as_it_is_told() -> None:
@@ -106,3 +106,9 @@ def test_what_hides_an_object_is_told_by_the_pixels_that_have_depth() -> None:
 def test_a_certain_twin_is_no_overflow() -> None:
     with np.errstate(over="raise"):
         assert judged(replace(GOOD, twin=1e4))[0].probability < 1e-6
+
+
+def test_an_outline_that_the_trackers_colours_do_not_see_is_a_doubt_and_silence_is_none() -> None:
+    silent, clear, unclear = (judged(replace(GOOD, region=region))[0].probability for region in (np.nan, 0.97, 0.3))
+    assert silent == clear > unclear > 0.5, "one term alone does not end a track"
+    assert judged(replace(GOOD, region=0.3), without="region")[0].probability == silent
