@@ -2,6 +2,7 @@
 
 import argparse
 
+from storm_core.cli.train_failures import add_failures
 from storm_core.cli.train_monitor import add_monitor
 from storm_core.cli.train_refiner import add_refiner
 from storm_core.cli.train_score import add_score
@@ -41,6 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     covariance.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: 2)")
     covariance.add_argument("--json", metavar="FILE", required=True, help="where parameters and figures go")
     covariance.set_defaults(run=run_covariance)
+    add_failures(models)
     add_monitor(models)
     add_refiner(models)
     add_score(models)

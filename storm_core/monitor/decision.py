@@ -63,8 +63,8 @@ DOUBTS = {
 """Reason -> the terms that speak of it; every term has one."""
 
 TERMS = (*FEATURES, "learned", "twin", "region", "memory")
-"""What an ablation can leave out: the verifier's features, the learned network, the watch over twins, the outline by the
-tracker's colours, the past."""
+"""What an ablation can leave out: the verifier's features, the learned network, the watch over twins, the outline by
+the tracker's colours, the past."""
 
 
 @dataclass(frozen=True, kw_only=True)

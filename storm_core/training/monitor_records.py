@@ -18,7 +18,7 @@ from storm_core.training.monitor_scenes import Records, records_of_scene
 def write_records(folder: Path, split: str, seed: int, scenes: int, *, workers: int = 1, progress: bool = True) -> None:
     """Make the records of the first `scenes` scenes of a split that are not in `folder` yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [k for k in range(scenes) if not _file(folder, split, seed, k).is_file()]
+    missing = [k for k in range(scenes) if not records_file(folder, split, seed, k).is_file()]
     write = partial(_write_scene, folder, split, seed)
     with tqdm(total=len(missing), desc=f"{split} scenes", disable=not progress, unit="scene") as bar:
         if workers <= 1:
@@ -43,7 +43,7 @@ def read_records(folder: Path, split: str, seed: int, scenes: int) -> Records:
 
 def _read(folder: Path, split: str, seed: int, scenes: int) -> Iterator[Records]:
     for k in range(scenes):
-        file = _file(folder, split, seed, k)
+        file = records_file(folder, split, seed, k)
         try:
             with np.load(file, allow_pickle=False) as archive:
                 yield Records(**{name: archive[name] for name in archive.files})
@@ -54,9 +54,10 @@ def _read(folder: Path, split: str, seed: int, scenes: int) -> Iterator[Records]
 
 def _write_scene(folder: Path, split: str, seed: int, number: int) -> None:
     records = records_of_scene(split, seed, number)
-    with whole_file(_file(folder, split, seed, number)) as path, path.open("wb") as file:
+    with whole_file(records_file(folder, split, seed, number)) as path, path.open("wb") as file:
         np.savez(file, **{f.name: getattr(records, f.name) for f in fields(Records)})
 
 
-def _file(folder: Path, split: str, seed: int, number: int) -> Path:
+def records_file(folder: Path, split: str, seed: int, number: int) -> Path:
+    """Where the records of a scene are kept."""
     return folder / f"{split}_{seed}_{number:05d}.npz"

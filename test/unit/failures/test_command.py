@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
 
 from storm_core.cli.main import main
+from storm_core.training.monitor_records import read_records
+from storm_core.training.monitor_scenes import Kind
 from test.unit.evaluation_runs.tiny_dataset import FAST, write_dataset
 
 
@@ -63,3 +66,23 @@ def test_clips_that_are_too_short_are_named(tmp_path: Path, capsys: pytest.Captu
     short = write_dataset(tmp_path / "short", scenes=1, images=3)
     assert main(command(short, tmp_path / "out")) == 1
     assert "annotated in 3 readable frames, the failure benchmark needs 12" in capsys.readouterr().err
+
+
+def test_lessons_are_labelled_and_can_be_learnt_from(dataset: Path, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "lessons"
+    options = ["train", "failures", "--bop-dir", str(dataset), "--objects", "1", "--out", str(out), "--every", "2"]
+    assert main([*options, "--causes", "jump", "occlusion", "--scene", "1"]) == 0
+    assert main([*options, "--causes", "jump", "--scene", "2"]) == 0, "a second run adds to the first"
+    assert "2 scenes of split train" in capsys.readouterr().out
+    pairs = [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+    assert {pair["cause"] for pair in pairs} == {"none", "jump", "occlusion"}
+    assert all(pair["label"] == (pair["cause"] != "jump") for pair in pairs), "a jump is a failure, the others are none"
+    sizes = {cv2.imread(str(out / pair[key])).shape for pair in pairs for key in ("img1", "img2")}
+    assert sizes == {(224, 224, 3)}
+    records = read_records(out / "records", "train", 0, 2)
+    assert len(records.crops) == len(pairs) and set(records.scene.tolist()) == {1, 2}
+    assert int(records.right.sum()) == sum(pair["label"] for pair in pairs)
+    wrong = ~records.right
+    assert (records.kind[wrong] == Kind.SHIFT).all() and records.error[wrong].min() > 0.13
+    assert main([*options, "--every", "0"]) == 1 and "--every at least 1" in capsys.readouterr().err
