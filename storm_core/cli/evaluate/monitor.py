@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise DatasetError(f"nothing could be played in {args.bop_dir}: {reasons[0] if reasons else 'no targets'}")
     monitors = benchmark_figures(plays, setup.config.seed)
     results = run_head(setup, outcomes, reused) | {
-        "benchmark": {"protocol": "storm-failure-2", "causes": list(causes), "frames_per_scene": args.frames,
+        "benchmark": {"protocol": "storm-failure-3", "causes": list(causes), "frames_per_scene": args.frames,
                       "poses": "tracker" if args.tracker else "truth with a tracker's errors",
                       "scenes": len({p["scene"] for p in plays}), "plays": len(plays),
                       "frames": sum(len(p["error"]) for p in plays)},
