@@ -118,12 +118,17 @@ def moved(
 
 def occlusion_gap(diameter: float) -> float:
     """Depth step in front of the model that counts as an occluder [m]."""
-    return float(np.clip(0.15 * diameter, 0.012, 0.03))
+    return min(max(0.15 * diameter, 0.012), 0.03)
 
 
 def limits_of(diameter: float) -> tuple[float, float, float]:
     """Depth steps [m]: in front of the contour that is an occluder, behind it that is background, tolerance."""
     return occlusion_gap(diameter), 0.35 * diameter, tolerance(diameter)
+
+
+@lru_cache(maxsize=256)
+def _prior_information(shift: float, turn: float) -> NDArray[np.float64]:
+    return diagonal_information(shift, turn)
 
 
 @lru_cache(maxsize=16)
@@ -174,7 +179,7 @@ def align(
         scales,
         np.maximum(relative_gates * d, MIN_GATE),
         iterations // 2 if iterations > 1 else -1,
-        diagonal_information(prior[0] * d, prior[1]),
+        _prior_information(prior[0] * d, prior[1]),
         limits_of(d),
     )
     return assess(frame, model, view, pose, posterior, key)
