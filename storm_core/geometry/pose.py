@@ -176,7 +176,7 @@ def _is_rotation(rows: list[list[float]]) -> bool:
 def require_pose(pose: ArrayLike, name: str = "pose") -> Mat4:
     """The pose as (4, 4) float64, or InputError naming what is wrong with it."""
     m = np.asarray(pose, np.float64)
-    if m.shape != (4, 4) or not np.isfinite(m).all():
+    if m.shape != (4, 4) or not all(map(math.isfinite, m.ravel().tolist())):
         raise InputError(f"{name} must be a finite 4x4 matrix, got shape {m.shape}: {m.tolist()}")
     if not _is_rotation(m[:3, :3].tolist()):
         raise InputError(f"{name} has no proper rotation (R Rt != 1 or det < 0): {m[:3, :3].tolist()}")

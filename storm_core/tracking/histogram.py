@@ -63,25 +63,24 @@ def count(frame: Frame, view: SparseView, tolerance: float) -> NDArray[np.float6
 
 
 @njit(cache=True)
-def blend_kernel(histograms, counts, rates):
-    """Move histograms (2, 4096) in place towards counts (2, 4096), foreground and background at rates of their own.
-
-    What fewer than LEAST_COUNT pixels say is not learnt.
-    """
-    for k in range(2):
-        total = counts[k].sum()
-        if total >= LEAST_COUNT:
-            for i in range(BINS):
-                histograms[k, i] += rates[k] * (counts[k, i] / total - histograms[k, i])
-
-
-@njit(cache=True)
 def posterior_kernel(histograms):
     """Probability (4096,) that a pixel of each colour belongs to the object, equal priors."""
     out = np.empty(BINS, np.float32)
     for i in range(BINS):
         out[i] = (histograms[0, i] + PRIOR_COUNT) / (histograms[0, i] + histograms[1, i] + 2.0 * PRIOR_COUNT)
     return out
+
+
+@njit(cache=True, nogil=True)
+def learn_kernel(histograms, counts, rates):
+    """Move histograms (2, 4096) in place towards counts (2, 4096), foreground and background at rates of their own;
+    returns the new posterior. What fewer than LEAST_COUNT pixels say is not learnt."""
+    for k in range(2):
+        total = counts[k].sum()
+        if total >= LEAST_COUNT:
+            for i in range(BINS):
+                histograms[k, i] += rates[k] * (counts[k, i] / total - histograms[k, i])
+    return posterior_kernel(histograms)
 
 
 class ColorModel:
@@ -93,5 +92,4 @@ class ColorModel:
 
     def learn(self, counts: NDArray[np.float64], share: float) -> None:
         """Blend in the counts (2, 4096) of a frame; `share` in [0, 1] says how much of the object they show."""
-        blend_kernel(self._histograms, counts, (LEARNING_RATE * share, LEARNING_RATE))
-        self.posterior = posterior_kernel(self._histograms)
+        self.posterior = learn_kernel(self._histograms, counts, (LEARNING_RATE * share, LEARNING_RATE))

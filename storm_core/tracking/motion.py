@@ -54,7 +54,8 @@ def observe(
     """The velocity after seeing the pose change from `before` to `after` (4, 4) in dt [s]."""
     if dt <= 0:
         return velocity
-    shift = (after[:3, :3] - before[:3, :3]) @ center_obj + after[:3, 3] - before[:3, 3]
+    change = after - before
+    shift = change[:3, :3] @ center_obj + change[:3, 3]
     turn = so3_log(after[:3, :3] @ before[:3, :3].T)
     return Velocity(
         velocity.linear + BLEND * (shift / dt - velocity.linear),

@@ -163,7 +163,7 @@ def align(
     if view is None or turned_away(view, start, model.center) > MAX_TURNED:
         view = rendered_view(model, start, frame.camera)
     scales, relative_gates = schedule(iterations, *gates)
-    pose, view = align_kernel(
+    pose, view, judged = align_kernel(
         model.coarse.vertices,
         model.coarse.faces,
         model.center,
@@ -180,9 +180,10 @@ def align(
         np.maximum(relative_gates * d, MIN_GATE),
         iterations // 2 if iterations > 1 else -1,
         _prior_information(prior[0] * d, prior[1]),
+        max(JUDGE_GATE * d, MIN_GATE),
         limits_of(d),
     )
-    return assess(frame, model, view, pose, posterior, key)
+    return _fit(pose, view, *judged)
 
 
 def assess(
@@ -195,7 +196,7 @@ def assess(
 ) -> Fit:
     """How well a pose fits, without moving it."""
     d = model.diameter
-    hessian, remembered, values = judge_kernel(
+    return _fit(pose, view, *judge_kernel(
         view,
         np.ascontiguousarray(pose),
         model.center,
@@ -207,7 +208,13 @@ def assess(
         texture_of(key),
         max(JUDGE_GATE * d, MIN_GATE),
         limits_of(d),
-    )
+    ))
+
+
+def _fit(
+    pose: NDArray[np.float64], view: SparseView, hessian: NDArray[np.float64], remembered: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> Fit:
     statistics = values.tolist()
     return Fit(
         cam_from_obj=pose,

@@ -75,7 +75,8 @@ class Seen:
 
 def surprise(model: ObjectModel, expected: Pose, found: Pose) -> float:
     """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
-    shift = center_of(model, found) - center_of(model, expected)
+    change = found - expected
+    shift = change[:3, :3] @ model.center + change[:3, 3]
     return math.sqrt(shift @ shift) / model.diameter + 0.5 * float(angle_between(expected, found))
 
 

@@ -281,12 +281,11 @@ class RegionDepthTracker:
         self, frame: Frame, state: TrackState, innovation: float, missing: tuple[Reason, ...], *, coasting: bool
     ) -> Track:
         self._last[state.model.name] = state.last
-        covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
         return Track(
             object_name=state.model.name,
             stamp_ns=frame.stamp_ns,
             cam_from_obj=state.cam_from_obj.copy(),
-            covariance=0.5 * (covariance + covariance.T),
+            covariance=left_covariance(state.covariance, center_of(state.model, state.cam_from_obj)),
             innovation=innovation,
             coasting=coasting,
             missing=missing,
