@@ -1,9 +1,9 @@
 """Independent pieces of work on the threads of this process."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,7 +21,24 @@ def on_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     threads = min(len(work), numba.get_num_threads())
     if threads < 2:
         return [function(item) for item in work]
-    return list(_pool(numba.get_num_threads()).map(function, work))
+    # Every thread takes the next piece as it becomes free, the calling one too: handing pieces over one by one costs
+    # more of the interpreter's time than a piece does.
+    out: list[Any] = [None] * len(work)
+    waiting = iter(range(len(work)))
+
+    def take() -> None:
+        for k in waiting:
+            out[k] = function(work[k])
+
+    others = [_pool(numba.get_num_threads() - 1).submit(take) for _ in range(threads - 1)]
+    try:
+        take()
+    finally:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
+    return out
 
 
 @lru_cache(maxsize=4)

@@ -19,7 +19,7 @@ from storm_ros.dds import (
 )
 from storm_ros.interfaces import missing
 from storm_ros.resources import share_file
-from storm_ros.shared_memory import abandoned_segments
+from storm_ros.shared_memory import abandoned_segments, size_of
 
 _SOCKET_BUFFER = 4 * 2**20
 _LAST_SAFE_DOMAIN = 101
@@ -124,7 +124,7 @@ def check_leftovers(segments: Sequence[Path]) -> Check:
     """Args: segments: shared memory of processes that were killed."""
     if not segments:
         return Check("ok", "no shared memory was left behind by killed nodes")
-    size = sum(path.stat().st_blocks * 512 for path in segments) / 2**20
+    size = sum(map(size_of, segments)) / 2**20
     files = " ".join(f"{path}*" for path in segments)
     return Check("warning", f"{len(segments)} killed process(es) left {size:.0f} MB in /dev/shm", f"rm {files}")
 

@@ -28,11 +28,19 @@ def remove_abandoned(folder: Path = SHARED_MEMORY) -> int:
     """Delete them; returns the bytes given back."""
     freed = 0
     for segment in abandoned_segments(folder):
+        freed += size_of(segment)
         with contextlib.suppress(OSError):
-            freed += segment.stat().st_blocks * 512
-            segment.unlink()
+            segment.unlink(missing_ok=True)
             segment.with_name(f"{segment.name}_el").unlink()
     return freed
+
+
+def size_of(segment: Path) -> int:
+    """Bytes that a segment occupies; 0 when only its lock file is left, or when it has gone meanwhile."""
+    try:
+        return segment.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _lock_files(folder: Path) -> Iterator[Path]:

@@ -1,8 +1,13 @@
 """Settings for all tests."""
 
+import os
 import signal
 
 from hypothesis import settings
+
+# Tests run on every core already: libraries that take all of them in each process would wait for one another.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Busy machines must not fail a law, and a failure must be repeatable.
 settings.register_profile("storm", deadline=None, derandomize=True, max_examples=60)

@@ -316,6 +316,14 @@ def precision(table: NDArray[np.float64]) -> NDArray[np.float64]:
     return (table[:, SUM_SCORE] + 0.9 * few) / np.maximum(table[:, N_INLIER] + few, 1e-9)
 
 
+def _share(a: float, b: float) -> float:
+    return a / b if b > 0 else float("nan")
+
+
+def _shares(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(b > 0, a / np.maximum(b, 1e-12), np.nan)
+
+
 def to_evidence(row: NDArray[np.float64], **others: float) -> Evidence:
     """One row of the table as named numbers; for a transposed table (COLUMNS, N) each number is an array (N,).
 
@@ -325,12 +333,7 @@ def to_evidence(row: NDArray[np.float64], **others: float) -> Evidence:
     single = row.ndim == 1
     if single:  # plain numbers: a pose is judged in every frame, and arrays of one number cost ten times as much
         row = row.tolist()
-
-    def share(a: NDArray[np.float64] | float, b: NDArray[np.float64] | float) -> NDArray[np.float64] | float:
-        if single:
-            return a / b if b > 0 else float("nan")
-        return np.where(b > 0, a / np.maximum(b, 1e-12), np.nan)
-
+    share = _share if single else _shares
     inside = row[N_INSIDE]
     values = {
         "inside": share(inside, row[N_MODEL]),
@@ -343,12 +346,10 @@ def to_evidence(row: NDArray[np.float64], **others: float) -> Evidence:
         "normal": share(row[SUM_NORMAL], row[N_NORMAL]),
         "contour": share(row[N_BACKGROUND], row[N_CONTOUR] - row[N_SILENT]),
         "edge": share(row[N_EDGE], row[N_CONTOUR]),
-        "seam": row[N_SMOOTH] / np.sqrt(np.maximum(row[N_MODEL], 1.0)),
+        "seam": row[N_SMOOTH] / (max(row[N_MODEL], 1.0) ** 0.5 if single else np.sqrt(np.maximum(row[N_MODEL], 1.0))),
         "color": row[ZNCC],
         "picture": row[PICTURE],
         "contrast": row[CONTRAST],
         "hue": row[HUE],
     }
-    if single:
-        values = {name: float(value) for name, value in values.items()}
     return Evidence(**values, **others)

@@ -3,11 +3,16 @@
 Unknown evidence (nan) is neutral: it neither supports nor contradicts. Weights are data, not code: see `DEFAULT`.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storm_core.evidence.compare import TELLING_CONTRAST, precision, to_evidence
+from storm_core.kernels import njit
 from storm_core.types import Evidence
 
 FEATURES = (
@@ -49,39 +54,47 @@ def feature_vector(e: Evidence) -> np.ndarray:
     missing: share without depth and without support by colour.
     support: share that depth or, without depth, colour supports, saturated at one half: a pose seen nowhere is no pose.
     """
-    known = 1.0 - e.occluded - e.missing
-    explained = np.where(known > 0.02, e.inlier / np.maximum(known, 0.02), np.nan)
-    telling, trust = _telling_and_trust(e)
-    support = np.minimum(e.inlier + trust * e.missing, 0.5)
-    seen = np.maximum(e.inlier + np.asarray(e.missing), 1e-9)
-    color = np.where(np.isnan(e.color), e.picture, (e.inlier * np.asarray(e.color) + e.missing * np.asarray(e.picture))
-                     / seen)
-    features = (
-        explained,
-        e.behind,
-        e.fit,
-        e.contour,
-        e.edge,
-        e.seam,
-        e.hue - CLASH_COST * np.maximum(CLASH - np.asarray(e.hue), 0.0),
-        (color - 0.3) * telling,
-        e.occluded,
-        (1.0 - trust) * e.missing,
-        support,
-    )
+    features = _features(*_inputs(e))[:-1]
     return np.array(features) if np.ndim(e.inlier) == 0 else np.stack(np.broadcast_arrays(*features), -1)
 
 
-def _telling_and_trust(e: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """How much colour can say, and how far it vouches for pixels without depth; both in [0, 1]."""
-    # fmax takes the number where the other is nan: unknown counts as nothing.
-    telling = np.fmax(np.minimum(np.divide(e.contrast, TELLING_CONTRAST), 1.0), 0.0)
-    return telling, np.fmax(np.minimum((np.asarray(e.picture) - 0.5) / 0.35, 1.0), 0.0) * telling
+def _inputs(e: Evidence) -> tuple[Any, ...]:
+    return (e.inlier, e.occluded, e.behind, e.missing, e.fit, e.contour, e.edge, e.seam, e.color, e.picture, e.contrast,
+            e.hue)
+
+
+def _features(inlier, occluded, behind, missing, fit, contour, edge, seam, color, picture, contrast, hue):  # noqa: ANN001, ANN202, PLR0913
+    """The features, then how far colour vouches for pixels without depth, in [0, 1]; of arrays, or compiled of numbers.
+    """
+    known = 1.0 - occluded - missing
+    explained = np.where(known > 0.02, inlier / np.maximum(known, 0.02), np.nan)[()]  # numbers stay numbers
+    # How much colour can say. fmax takes the number where the other is nan: unknown counts as nothing.
+    telling = np.fmax(np.minimum(np.divide(contrast, TELLING_CONTRAST), 1.0), 0.0)
+    trust = np.fmax(np.minimum((np.subtract(picture, 0.5)) / 0.35, 1.0), 0.0) * telling
+    support = np.minimum(inlier + trust * missing, 0.5)
+    seen = np.maximum(inlier + missing, 1e-9)
+    both = np.where(np.isnan(color), picture, (inlier * color + missing * picture) / seen)[()]
+    return (explained, behind, fit, contour, edge, seam, hue - CLASH_COST * np.maximum(CLASH - hue, 0.0),
+            (both - 0.3) * telling, occluded, (1.0 - trust) * missing, support, trust)
 
 
 def supported_share(e: Evidence) -> np.ndarray:
     """Share of the silhouette, inside the image or not, that depth or, without depth, colour supports."""
-    return (e.inlier + _telling_and_trust(e)[1] * e.missing) * e.inside
+    return (e.inlier + _features(*_inputs(e))[-1] * e.missing) * e.inside
+
+
+_compiled_features = njit(cache=True)(_features)
+
+
+@njit(cache=True)
+def _single_kernel(center, weight, evidence):  # noqa: ANN001, ANN202
+    """Terms (len(FEATURES),) of one pose, and how far colour vouches; evidence: the arguments of `_features`."""
+    features = _compiled_features(*evidence)
+    out = np.empty(len(center))
+    for k in range(len(center)):
+        term = weight[k] * (features[k] - center[k])
+        out[k] = term if np.isfinite(term) else 0.0
+    return out, features[-1]
 
 
 @dataclass(frozen=True)
@@ -98,10 +111,10 @@ class Verifier:
 
     def terms(self, evidence: Evidence) -> dict[str, float]:
         """Log-odds each feature adds (negative: doubt); unknown features add nothing."""
-        return dict(zip(FEATURES, self._terms(feature_vector(evidence)).tolist(), strict=True))
+        return dict(zip(FEATURES, self._single(evidence)[0].tolist(), strict=True))
 
     def log_odds(self, evidence: Evidence) -> float:
-        return float(self.log_odds_of(feature_vector(evidence)))
+        return self.bias + sum(self._single(evidence)[0].tolist())
 
     def log_odds_of(self, x: np.ndarray) -> np.ndarray:
         """Log-odds (...,) of feature vectors (..., len(FEATURES))."""
@@ -120,12 +133,24 @@ class Verifier:
 
         Log-odds, how exactly depth fits, and how much of the pose is supported: else the best pose hides in clutter.
         """
+        if len(table) == 1:  # compiled: tracked poses are ranked one by one, in every frame
+            e = to_evidence(table[0])
+            terms, trust = self._single(e)
+            supported = SUPPORT_WEIGHT * (e.inlier + trust * e.missing) * e.inside
+            return self.bias + terms.sum() + PRECISION_WEIGHT * precision(table) + np.nan_to_num(supported)
         explained = SUPPORT_WEIGHT * supported_share(to_evidence(table.T))
         return self.table_log_odds(table) + PRECISION_WEIGHT * precision(table) + np.nan_to_num(explained)
 
     def probability(self, evidence: Evidence) -> float:
         """Calibrated probability in [0, 1] that the pose is within 0.1 diameter."""
-        return float(1.0 / (1.0 + np.exp(-np.clip(self.log_odds(evidence), -30, 30))))
+        return 1.0 / (1.0 + math.exp(-min(max(self.log_odds(evidence), -30.0), 30.0)))
+
+    def _single(self, evidence: Evidence) -> tuple[NDArray[np.float64], float]:
+        return _single_kernel(*self._arrays, _inputs(evidence))
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self.center), np.array(self.weight)
 
 
 # Fitted by `storm train verifier --scenes 33` (strength 100, 1057 judged poses of simulated scenes).

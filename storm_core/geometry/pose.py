@@ -145,6 +145,8 @@ def angle_between(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     atan2 of both sine and cosine keeps full precision near 0 and pi, where arccos alone loses half the digits.
     """
     ra, rb = np.asarray(a, float)[..., :3, :3], np.asarray(b, float)[..., :3, :3]
+    if ra.ndim == rb.ndim == 2:
+        return _single_angle(ra.tolist(), rb.tolist())
     rel = np.swapaxes(ra, -1, -2) @ rb
     cos = np.trace(rel, axis1=-2, axis2=-1) - 1
     anti = rel - np.swapaxes(rel, -1, -2)
@@ -152,11 +154,30 @@ def angle_between(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     return np.arctan2(sin, cos)
 
 
+def _single_angle(a: list[list[float]], b: list[list[float]]) -> np.float64:
+    """As `angle_between`, in plain numbers: from the rows of two rotations."""
+    cos, x, y, z = -1.0, 0.0, 0.0, 0.0
+    for (p, q, r), (s, t, u) in zip(a, b, strict=True):
+        cos += p * s + q * t + r * u
+        x, y, z = x + r * t - q * u, y + p * u - r * s, z + q * s - p * t
+    return np.float64(math.atan2(math.sqrt(x * x + y * y + z * z), cos))
+
+
+def _is_rotation(rows: list[list[float]]) -> bool:
+    """R Rt is the identity up to 1e-4 and the determinant positive; in plain numbers, for every pose is asked."""
+    for k, row in enumerate(rows):
+        for j, other in enumerate(rows[k:]):
+            if not abs(row[0] * other[0] + row[1] * other[1] + row[2] * other[2] - (j == 0)) <= 1e-4:
+                return False
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) > 0
+
+
 def require_pose(pose: ArrayLike, name: str = "pose") -> Mat4:
     """The pose as (4, 4) float64, or InputError naming what is wrong with it."""
     m = np.asarray(pose, np.float64)
-    if m.shape != (4, 4) or not np.isfinite(m).all():
+    if m.shape != (4, 4) or not all(map(math.isfinite, m.ravel().tolist())):
         raise InputError(f"{name} must be a finite 4x4 matrix, got shape {m.shape}: {m.tolist()}")
-    if np.abs(m[:3, :3] @ m[:3, :3].T - np.eye(3)).max() > 1e-4 or np.linalg.det(m[:3, :3]) < 0:
+    if not _is_rotation(m[:3, :3].tolist()):
         raise InputError(f"{name} has no proper rotation (R Rt != 1 or det < 0): {m[:3, :3].tolist()}")
     return m

@@ -5,9 +5,8 @@ sequential test: the log-odds of "right" are accumulated with a forgetting facto
 end a track and three of them do.
 """
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
@@ -132,22 +131,22 @@ class Decision:
         evidence = measured.evidence
         if measured.frozen:
             return Word(Verdict.FROZEN_INPUT, float("nan"), Reason.FROZEN_INPUT)
-        seen = evidence.inside if np.isfinite(evidence.inside) else 0.0
+        seen = evidence.inside if math.isfinite(evidence.inside) else 0.0
         if seen <= 0.0:
             return Word(Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW)
         terms = self.terms(measured)
         if evidence.innovation > SURPRISE:
             self._odds = None
         odds = self._accumulated(sum(terms.values()))
-        twin = 0.0 if self._without == "twin" or not np.isfinite(evidence.twin) else evidence.twin
+        twin = 0.0 if self._without == "twin" or not math.isfinite(evidence.twin) else evidence.twin
         if twin >= LIMIT:
             odds = min(odds, -twin)
         self._odds = odds
         visible = seen * (1.0 - evidence.occluded)
-        region = USUAL_REGION if self._without == "region" or not np.isfinite(evidence.region) else evidence.region
+        region = USUAL_REGION if self._without == "region" or not math.isfinite(evidence.region) else evidence.region
         blurred = REGION_WEIGHT * max(0.0, USUAL_REGION - region)
-        against = min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)
-        probability = float((1.0 - HIDDEN_DOUBT * (1.0 - visible)) / (1 + np.exp(against)))
+        certainty = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
+        probability = (1.0 - HIDDEN_DOUBT * (1.0 - visible)) * certainty
         self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
         healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:
@@ -168,23 +167,26 @@ class Decision:
     def terms(self, measured: Measured) -> dict[str, float]:
         """Log-odds that each term adds in this frame; `bias` among them."""
         evidence = measured.evidence
-        fusion = FUSED if np.isfinite(evidence.learned) and self._without != "learned" else GEOMETRIC
+        fusion = FUSED if math.isfinite(evidence.learned) and self._without != "learned" else GEOMETRIC
         parts = VERIFIER.terms(evidence)
         if without_depth(evidence):  # that nothing is measured is no evidence against a pose either
             parts["missing"] = parts["support"] = 0.0
         terms = {name: fusion.geometric * value for name, value in parts.items() if name != self._without}
         terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
         if fusion.learned:
-            terms["learned"] = fusion.learned * float(np.clip(evidence.learned, -fusion.limit, fusion.limit))
-        if np.isfinite(evidence.similarity):
-            said = float(np.clip(evidence.similarity, -LIMIT_PAIR, LIMIT_PAIR))
-            terms["similarity"] = self._config.pair_weight * said
+            terms["learned"] = fusion.learned * _held(evidence.learned, fusion.limit)
+        if math.isfinite(evidence.similarity):
+            terms["similarity"] = self._config.pair_weight * _held(evidence.similarity, LIMIT_PAIR)
         return terms
 
     def _accumulated(self, now: float) -> float:
         if self._odds is None or self._config.consecutive or self._without == "memory":
-            return float(np.clip(now, -STRONGEST, STRONGEST))
-        return float(np.clip(now + PRIOR_LOG_ODDS, -STRONGEST, STRONGEST) + FORGET * self._odds)
+            return _held(now, STRONGEST)
+        return _held(now + PRIOR_LOG_ODDS, STRONGEST) + FORGET * self._odds
+
+
+def _held(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
 
 
 def hidden(evidence: Evidence) -> bool:

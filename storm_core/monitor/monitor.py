@@ -9,7 +9,7 @@ from storm_core.evidence.features import bare_features
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
-from storm_core.monitor.crop import crop_of, inputs
+from storm_core.monitor.crop import crop_of
 from storm_core.monitor.decision import SURPRISE, Decision, Measured, without_depth
 from storm_core.monitor.freeze import FreezeDetector
 from storm_core.monitor.network import CropNetwork
@@ -123,6 +123,6 @@ class EvidenceMonitor:
         suspicious = doubted or name not in self._certain or track.innovation > SURPRISE
         if suspicious or age + 1 >= ASK_EVERY:
             crop = crop_of(frame, self._models[name], track.cam_from_obj)
-            age, said = -1, float(network.log_odds(inputs(crop[None]))[0])
+            age, said = -1, network.of_crop(crop)
         self._said[name] = age + 1, said
         return said

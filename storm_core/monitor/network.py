@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.monitor.crop import INPUTS, SIDE
+from storm_core.monitor.forward import log_odds_kernel
 
 Array = NDArray[np.float32]
 
@@ -24,6 +26,18 @@ class CropNetwork:
     """Weights by name: conv<k>.weight (out, in, 3, 3), conv<k>.bias, head0 and head1 (linear, torch's layout)."""
 
     params: Mapping[str, Array]
+
+    def of_crop(self, crop: NDArray[np.uint8]) -> float:
+        """As `log_odds`, of one crop (PLANES, SIDE, SIDE): compiled, and beside other threads."""
+        return log_odds_kernel(crop, *self._compiled)
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[tuple[Array, Array], ...], tuple[int, ...], tuple[Array, ...]]:
+        p = {name: np.ascontiguousarray(value, np.float32) for name, value in self.params.items()}
+        layers = tuple((p[f"conv{k}.weight"].reshape(after, -1), p[f"conv{k}.bias"])
+                       for k, (_, after, _) in enumerate(LAYERS))
+        head = tuple(p[f"head{k}.{name}"] for k in (0, 1) for name in ("weight", "bias"))
+        return layers, tuple(stride for _, _, stride in LAYERS), head
 
     def log_odds(self, x: Array) -> Array:
         """Log-odds (N,) that a pose is within 0.1 diameter, of inputs (N, INPUTS, SIDE, SIDE)."""

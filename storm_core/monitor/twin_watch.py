@@ -15,7 +15,7 @@ from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import angle_between, transform
 from storm_core.geometry.symmetry import shape_symmetries
-from storm_core.monitor.crop import crop_of, inputs
+from storm_core.monitor.crop import crop_of
 from storm_core.monitor.network import CropNetwork
 
 SIDE = 40
@@ -85,9 +85,9 @@ class TwinWatch:
         better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own
         if self._network is not None and np.isfinite(learned):
             asked = np.argsort(-better)[:ASKED]
-            crops = np.stack([crop_of(features.frame, self._model, cam_from_obj @ self.turns[k])
-                              for k in looked[asked]])
-            better[asked] += np.clip(self._network.log_odds(inputs(crops)) - learned, -LEAD, LEAD)
+            said = [self._network.of_crop(crop_of(features.frame, self._model, cam_from_obj @ self.turns[k]))
+                    for k in looked[asked]]
+            better[asked] += np.clip(np.array(said) - learned, -LEAD, LEAD)
         self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
         return float(self._sums.max())
 

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from storm_core.evidence.compare import CROP_DIAMETERS, crop_camera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.kernels import njit
 from storm_core.render_compare.shape import INPUT_CHANNELS, Scaling
@@ -48,15 +49,11 @@ def crops_kernel(vertices, faces, colors, center, diameter, poses, cam, rgb, dep
         cy = pose[1, 0] * center[0] + pose[1, 1] * center[1] + pose[1, 2] * center[2] + pose[1, 3]
         cz = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]
         cz = max(cz, 0.02)
-        step = ratio * diameter * cam[0] / cz / side
-        x0 = cam[0] * cx / cz + cam[2] - 0.5 * step * (side - 1)
-        y0 = cam[1] * cy / cz + cam[3] - 0.5 * step * (side - 1)
-        crop = np.empty(4)
-        crop[0], crop[1] = cam[0] / step, cam[1] / step
-        crop[2], crop[3] = (cam[2] - x0) / step, (cam[3] - y0) / step
+        crop = crop_camera(pose, center, ratio / CROP_DIAMETERS * diameter, cam, side)
+        x0, y0, step = crop[4], crop[5], crop[6]
         inv = np.zeros((side, side), np.float32)
         face = np.full((side, side), -1, np.int32)
-        raster_one(vertices, faces, pose, crop, inv, face, True)
+        raster_one(vertices, faces, pose, crop[:4], inv, face, True)
         normal, color = np.zeros(3), np.full(3, GREY)
         # Colours are means over the pixels that a crop pixel covers (at most 4 x 4 of them): a camera blurs, too.
         taps = min(max(int(step + 0.5), 1), 4)

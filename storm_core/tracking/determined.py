@@ -6,7 +6,7 @@ from storm_core.geometry.linear import solve_positive
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.kernels import njit
 from storm_core.tracking.optimise import Fit
-from storm_core.tracking.symmetric import turning_axis
+from storm_core.tracking.symmetric import NO_AXIS, turning_axis
 
 OPEN_SHIFT = 2500.0
 """Information [1/diameter^2] about a shift below which it is open: about 5 % of the diameter, errors being
@@ -14,9 +14,6 @@ correlated."""
 
 OPEN_TURN = 5000.0
 """Information [1/rad^2] about a turn below which it is open: about 2 degrees, errors being correlated."""
-
-
-NO_AXIS = np.zeros(3)
 
 
 def leaves_open(model: ObjectModel, fit: Fit) -> bool:

@@ -128,12 +128,9 @@ def statistics_of(table, counts):
     return out
 
 
-@njit(cache=True, nogil=True)
-def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, texture, gate, limits):
-    """Hessians (6, 6) of contour and depth and of the texture, and statistics (STATISTICS,) of a pose as it is."""
+@njit(cache=True)
+def _judged(view, pose, center, cam, rgb, depth_image, images, odds, texture, gate, limits):
     hessian, remembered, gradient = np.zeros((6, 6)), np.zeros((6, 6)), np.zeros(6)
-    odds = np.empty_like(posterior)
-    odds_kernel(posterior, odds)
     pivot = pivot_of(pose, center)
     table, counts, cost = terms_kernel(
         view, pose, pivot, cam, rgb, depth_image, odds, JUDGE_SCALE, gate, limits, hessian, gradient
@@ -144,6 +141,14 @@ def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, t
     out[VARIANCE] = (cost + counts[depth.SQUARES]) / max(lines + counts[depth.WEIGHTS], 1.0)
     out[OBSERVABLE] = 1.0 if positive_definite(hessian + remembered) else 0.0
     return hessian, remembered, out
+
+
+@njit(cache=True, nogil=True)
+def judge_kernel(view, pose, center, cam, rgb, depth_image, images, posterior, texture, gate, limits):
+    """Hessians (6, 6) of contour and depth and of the texture, and statistics (STATISTICS,) of a pose as it is."""
+    odds = np.empty_like(posterior)
+    odds_kernel(posterior, odds)
+    return _judged(view, pose, center, cam, rgb, depth_image, images, odds, texture, gate, limits)
 
 
 @njit(cache=True, nogil=True)
@@ -164,12 +169,14 @@ def align_kernel(
     gates,
     refresh,
     prior,
+    judge_gate,
     limits,
 ):
-    """Pose (4, 4) and view after len(scales) Gauss-Newton steps from `start`; see `align`.
+    """Pose (4, 4) and view after len(scales) Gauss-Newton steps from `start`, and its judgement; see `align`.
 
     scales: (N,) segment lengths [px]. gates: (N,) depth gates [m]. refresh: step before which the view is rendered
-    anew, negative for never. prior: (6, 6) information of the start.
+    anew, negative for never. prior: (6, 6) information of the start. judge_gate: as in `judge_kernel`; the pose is
+    judged here, because leaving compiled code in between costs what the judgement does.
     """
     pose = start.copy()
     odds = np.empty_like(posterior)
@@ -192,7 +199,7 @@ def align_kernel(
         xi *= min(1.0, MAX_TURN / max(turn, 1e-9), MAX_SHIFT * diameter / max(shift, 1e-9))
         apply_at(pose, pivot, xi)
         total += xi
-    return pose, view
+    return pose, view, _judged(view, pose, center, cam, rgb, depth_image, images, odds, texture, judge_gate, limits)
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,9 @@ from storm_core.types import Frame
 
 BINS = 4096
 LEARNING_RATE = 0.15
+LEAST_COUNT = 30
+"""Pixels below which a frame teaches nothing about object or surroundings."""
+
 PRIOR_COUNT = 2e-5
 """Belief in a colour never seen, per bin: unseen colours stay undecided."""
 
@@ -59,22 +62,34 @@ def count(frame: Frame, view: SparseView, tolerance: float) -> NDArray[np.float6
     return count_kernel(frame.rgb, frame.depth, view.depth, view.crop, tolerance)
 
 
+@njit(cache=True)
+def posterior_kernel(histograms):
+    """Probability (4096,) that a pixel of each colour belongs to the object, equal priors."""
+    out = np.empty(BINS, np.float32)
+    for i in range(BINS):
+        out[i] = (histograms[0, i] + PRIOR_COUNT) / (histograms[0, i] + histograms[1, i] + 2.0 * PRIOR_COUNT)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def learn_kernel(histograms, counts, rates):
+    """Move histograms (2, 4096) in place towards counts (2, 4096), foreground and background at rates of their own;
+    returns the new posterior. What fewer than LEAST_COUNT pixels say is not learnt."""
+    for k in range(2):
+        total = counts[k].sum()
+        if total >= LEAST_COUNT:
+            for i in range(BINS):
+                histograms[k, i] += rates[k] * (counts[k, i] / total - histograms[k, i])
+    return posterior_kernel(histograms)
+
+
 class ColorModel:
     """Foreground and background colour histograms of one object, and the posterior table made from them."""
 
     def __init__(self, counts: NDArray[np.float64]) -> None:
         self._histograms = counts / np.maximum(counts.sum(1, keepdims=True), 1.0)
-        self.posterior = self._table()
+        self.posterior = posterior_kernel(self._histograms)
 
     def learn(self, counts: NDArray[np.float64], share: float) -> None:
         """Blend in the counts (2, 4096) of a frame; `share` in [0, 1] says how much of the object they show."""
-        totals = counts.sum(1)
-        for k, rate in enumerate((LEARNING_RATE * share, LEARNING_RATE)):
-            if totals[k] >= 30:
-                self._histograms[k] += rate * (counts[k] / totals[k] - self._histograms[k])
-        self.posterior = self._table()
-
-    def _table(self) -> NDArray[np.float32]:
-        """Probability (4096,) that a pixel of each colour belongs to the object, equal priors."""
-        fg, bg = self._histograms + PRIOR_COUNT
-        return (fg / (fg + bg)).astype(np.float32)
+        self.posterior = learn_kernel(self._histograms, counts, (LEARNING_RATE * share, LEARNING_RATE))

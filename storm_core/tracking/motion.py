@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.pose import so3_exp, so3_log
+from storm_core.geometry.pose import so3_log
+from storm_core.refinement.icp import apply_at
 
 DAMPING = 0.9
 """Share of the velocity that survives one frame: hands and cameras change their mind."""
@@ -37,11 +38,9 @@ def predict(
 ) -> NDArray[np.float64]:
     """The pose (4, 4) after dt [s] of damped constant velocity; center_obj (3,) is the point that moves straight."""
     step = DAMPING * min(max(dt, 0.0), MAX_STEP)
-    turn = so3_exp(velocity.angular * step)
-    out = np.eye(4)
-    out[:3, :3] = turn @ cam_from_obj[:3, :3]
-    center = cam_from_obj[:3, :3] @ center_obj + cam_from_obj[:3, 3] + velocity.linear * step
-    out[:3, 3] = center - out[:3, :3] @ center_obj
+    out = cam_from_obj.copy()
+    center = cam_from_obj[:3, :3] @ center_obj + cam_from_obj[:3, 3]
+    apply_at(out, center, np.concatenate([velocity.linear, velocity.angular]) * step)
     return out
 
 
@@ -55,7 +54,8 @@ def observe(
     """The velocity after seeing the pose change from `before` to `after` (4, 4) in dt [s]."""
     if dt <= 0:
         return velocity
-    shift = (after[:3, :3] - before[:3, :3]) @ center_obj + after[:3, 3] - before[:3, 3]
+    change = after - before
+    shift = change[:3, :3] @ center_obj + change[:3, 3]
     turn = so3_log(after[:3, :3] @ before[:3, :3].T)
     return Velocity(
         velocity.linear + BLEND * (shift / dt - velocity.linear),

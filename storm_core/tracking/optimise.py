@@ -118,12 +118,17 @@ def moved(
 
 def occlusion_gap(diameter: float) -> float:
     """Depth step in front of the model that counts as an occluder [m]."""
-    return float(np.clip(0.15 * diameter, 0.012, 0.03))
+    return min(max(0.15 * diameter, 0.012), 0.03)
 
 
 def limits_of(diameter: float) -> tuple[float, float, float]:
     """Depth steps [m]: in front of the contour that is an occluder, behind it that is background, tolerance."""
     return occlusion_gap(diameter), 0.35 * diameter, tolerance(diameter)
+
+
+@lru_cache(maxsize=256)
+def _prior_information(shift: float, turn: float) -> NDArray[np.float64]:
+    return diagonal_information(shift, turn)
 
 
 @lru_cache(maxsize=16)
@@ -158,7 +163,7 @@ def align(
     if view is None or turned_away(view, start, model.center) > MAX_TURNED:
         view = rendered_view(model, start, frame.camera)
     scales, relative_gates = schedule(iterations, *gates)
-    pose, view = align_kernel(
+    pose, view, judged = align_kernel(
         model.coarse.vertices,
         model.coarse.faces,
         model.center,
@@ -174,10 +179,11 @@ def align(
         scales,
         np.maximum(relative_gates * d, MIN_GATE),
         iterations // 2 if iterations > 1 else -1,
-        diagonal_information(prior[0] * d, prior[1]),
+        _prior_information(prior[0] * d, prior[1]),
+        max(JUDGE_GATE * d, MIN_GATE),
         limits_of(d),
     )
-    return assess(frame, model, view, pose, posterior, key)
+    return _fit(pose, view, *judged)
 
 
 def assess(
@@ -190,7 +196,7 @@ def assess(
 ) -> Fit:
     """How well a pose fits, without moving it."""
     d = model.diameter
-    hessian, remembered, values = judge_kernel(
+    return _fit(pose, view, *judge_kernel(
         view,
         np.ascontiguousarray(pose),
         model.center,
@@ -202,7 +208,13 @@ def assess(
         texture_of(key),
         max(JUDGE_GATE * d, MIN_GATE),
         limits_of(d),
-    )
+    ))
+
+
+def _fit(
+    pose: NDArray[np.float64], view: SparseView, hessian: NDArray[np.float64], remembered: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> Fit:
     statistics = values.tolist()
     return Fit(
         cam_from_obj=pose,

@@ -1,5 +1,6 @@
 """Other starts for an alignment: where an object may have gone when the expected place does not fit."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +75,9 @@ class Seen:
 
 def surprise(model: ObjectModel, expected: Pose, found: Pose) -> float:
     """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
-    shift = np.linalg.norm(center_of(model, found) - center_of(model, expected)) / model.diameter
-    return float(shift + 0.5 * angle_between(expected, found))
+    change = found - expected
+    shift = change[:3, :3] @ model.center + change[:3, 3]
+    return math.sqrt(shift @ shift) / model.diameter + 0.5 * float(angle_between(expected, found))
 
 
 def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases: list[Pose]) -> list[Pose]:

@@ -4,6 +4,7 @@ The tracker only knows `SparseView`; whether it was rendered a moment ago or loo
 does not matter to it. Points and normals live in the object frame, so a view stays usable while the pose is refined.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -276,6 +277,6 @@ def turned_away(view: SparseView, cam_from_obj: NDArray[np.float64], center: NDA
     """
     before = view.cam_from_obj[:3, :3].T @ view.cam_from_obj[:3, 3] + center
     now = cam_from_obj[:3, :3].T @ cam_from_obj[:3, 3] + center
-    lengths = np.sqrt(before @ before), np.sqrt(now @ now)
+    lengths = math.sqrt(before @ before), math.sqrt(now @ now)
     cosine = (before @ now) / max(lengths[0] * lengths[1], 1e-12)
-    return float(np.arccos(min(cosine, 1.0)) + abs(np.log(max(lengths[1], 1e-9) / max(lengths[0], 1e-9))))
+    return math.acos(max(-1.0, min(cosine, 1.0))) + abs(math.log(max(lengths[1], 1e-9) / max(lengths[0], 1e-9)))

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.symmetry import free_axis, nearest_equivalent, turned_to
 
+NO_AXIS = np.zeros(3)
+"""In place of the axis for kernels that take one."""
+
 
 @lru_cache(maxsize=256)
 def _free(model: ObjectModel) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

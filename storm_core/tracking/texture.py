@@ -6,7 +6,7 @@ gain and offset are fitted in every iteration.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -53,10 +53,14 @@ class KeyFrame:
     cam_from_obj: NDArray[np.float64]
     sharpness: float
 
+    @cached_property
+    def _middle(self) -> NDArray[np.float64]:
+        return self.points.mean(0)
+
     def still_fits(self, cam_from_obj: NDArray[np.float64]) -> bool:
         """The object is still seen from nearly the same side and distance."""
-        middle = self.points.mean(0)
-        now, then = (max(float(pose[2, :3] @ middle + pose[2, 3]), 1e-3) for pose in (cam_from_obj, self.cam_from_obj))
+        now, then = (max(float(pose[2, :3] @ self._middle + pose[2, 3]), 1e-3)
+                     for pose in (cam_from_obj, self.cam_from_obj))
         scale = now / then
         return bool(1 / KEEP_SCALE < scale < KEEP_SCALE and angle_between(self.cam_from_obj, cam_from_obj) < KEEP_ANGLE)
 

@@ -14,6 +14,7 @@ from storm_core.geometry.pose import angle_between, inverse, proper, require_pos
 from storm_core.parallel import on_threads
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.determined import leaves_open
+from storm_core.tracking.fit_covariance import fit_covariance
 from storm_core.tracking.following import BLIND, believed, best_fit, carried, expected, explained
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.modalities import MEASURED, colorless
@@ -236,9 +237,8 @@ class RegionDepthTracker:
         state.last = Seen(frame, fit.cam_from_obj)
         state.history.append((frame.stamp_ns, fit.cam_from_obj))
         state.view = fit.view
-        conditions = conditions_of(fit, model, frame.camera.fx, innovation)
-        state.key_covariance = ERRORS.drifted(state.key_covariance, innovation, model.diameter)
-        state.covariance = ERRORS.covariance(conditions, turned_axes(state.key_covariance, rotation))
+        state.covariance, state.key_covariance = fit_covariance(
+            ERRORS, fit, model, frame.camera.fx, innovation, state.key_covariance)
         state.quality += 0.2 * (fit.quality - state.quality)
         state.explained += 0.2 * (explained(fit) - state.explained)
         if learn:
@@ -251,8 +251,8 @@ class RegionDepthTracker:
             state.key_covariance = turned_axes(state.covariance, rotation.T)
         if self._watch is not None:
             self._watch(Observation(
-                object_name=model.name, stamp_ns=frame.stamp_ns, conditions=conditions, rotation=rotation,
-                new_key=state.key is not key))
+                object_name=model.name, stamp_ns=frame.stamp_ns, rotation=rotation, new_key=state.key is not key,
+                conditions=conditions_of(fit, model, frame.camera.fx, innovation)))
 
     def _renew_key(self, frame: Frame, state: TrackState, view: SparseView) -> None:
         """A new key frame when the old one shows another side; a blurred picture does not replace a sharp one."""
@@ -283,12 +283,11 @@ class RegionDepthTracker:
         region: float = float("nan"),
     ) -> Track:
         self._last[state.model.name] = state.last
-        covariance = left_covariance(state.covariance, center_of(state.model, state.cam_from_obj))
         return Track(
             object_name=state.model.name,
             stamp_ns=frame.stamp_ns,
             cam_from_obj=state.cam_from_obj.copy(),
-            covariance=0.5 * (covariance + covariance.T),
+            covariance=left_covariance(state.covariance, center_of(state.model, state.cam_from_obj)),
             innovation=innovation,
             coasting=coasting,
             missing=missing,

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import skew
 from storm_core.kernels import njit
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.symmetric import turning_axis
@@ -161,9 +160,24 @@ def left_covariance(at_center: Array, center: Array) -> Array:
 
     A turn about the centre c is a turn about the camera origin plus the shift c x omega (adjoint).
     """
-    adjoint = np.eye(6)
-    adjoint[:3, 3:] = skew(center)
-    return adjoint @ at_center @ adjoint.T
+    return adjoint_kernel(np.ascontiguousarray(at_center), center)
+
+
+@njit(cache=True)
+def adjoint_kernel(at_center, center):  # noqa: ANN001, ANN202
+    """A C At with A = [[1, skew(center)], [0, 1]], symmetric to the last bit."""
+    x, y, z = center[0], center[1], center[2]
+    half, out = at_center.copy(), np.empty((6, 6))
+    for k in range(6):
+        half[0, k] += y * at_center[5, k] - z * at_center[4, k]
+        half[1, k] += z * at_center[3, k] - x * at_center[5, k]
+        half[2, k] += x * at_center[4, k] - y * at_center[3, k]
+    out[:] = half
+    for k in range(6):
+        out[k, 0] += y * half[k, 5] - z * half[k, 4]
+        out[k, 1] += z * half[k, 3] - x * half[k, 5]
+        out[k, 2] += x * half[k, 4] - y * half[k, 3]
+    return 0.5 * (out + out.T)
 
 
 @njit(cache=True)
@@ -175,11 +189,7 @@ def weakest_direction(covariance, center, diameter):
     """
     if not np.isfinite(covariance).all():
         return np.nan
-    back = np.eye(6)
-    back[0, 4], back[0, 5] = center[2], -center[1]
-    back[1, 3], back[1, 5] = -center[2], center[0]
-    back[2, 3], back[2, 4] = center[1], -center[0]
-    at_center = back @ covariance @ back.T
+    at_center = adjoint_kernel(covariance, -center)
     at_center[:3, :] /= diameter
     at_center[:, :3] /= diameter
     at_center[3:, :] *= 0.5

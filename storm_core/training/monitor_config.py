@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storm_core.config import build, check, param
-from storm_core.config_io import read_values
+from storm_core.config import check, param
 from storm_core.errors import ConfigError
 from storm_core.monitor.pair_settings import PairSettings
+from storm_core.training.arguments import read_arguments, require_device
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,9 @@ class MonitorTraining:
         check(self)
         if self.data.source == "pairs" and not self.data.pairs:
             raise ConfigError("data.pairs is empty; data.source: pairs needs a JSONL file of picture pairs")
-        if self.training.device.split(":")[0] not in ("cpu", "cuda"):
-            raise ConfigError(f"training.device must be cpu or cuda, got {self.training.device!r}")
+        require_device(self.training.device)
 
 
 def read_training(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> MonitorTraining:
-    """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
-
-    Raises:
-      ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
-    """
-    return build(read_values(path) | dict(overrides or {}), MonitorTraining())
+    """See `read_arguments`."""
+    return read_arguments(path, overrides, MonitorTraining())

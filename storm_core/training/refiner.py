@@ -23,10 +23,11 @@ from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.render_compare.networks import RefineNet, ScoreNet
 from storm_core.render_compare.weights import PairWeights, load_pair_weights, save_pair_weights
 from storm_core.report.atomic import whole_file
+from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
 from storm_core.training.moving_average import MovingAverage
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
-from storm_core.training.refiner_config import RefinerTraining, refiner_training_yaml
+from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
 from storm_core.training.slices import Outcome, learning_rate, numbered_batches
 
@@ -223,4 +224,4 @@ def _save(state: State, folder: Path, validation: dict[str, float]) -> None:
     with whole_file(folder / WEIGHTS) as path:
         save_pair_weights(path, PairWeights(state.kind, tensors, config.model.shape, config.model.scaling, facts))
     with whole_file(folder / "config.yaml") as path:
-        path.write_text(refiner_training_yaml(config))
+        path.write_text(arguments_yaml(config))

@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from storm_core.config import build, check, flatten, param
-from storm_core.config_io import read_values
-from storm_core.errors import ConfigError
+from storm_core.config import check, param
 from storm_core.render_compare.shape import NetworkShape, Scaling
+from storm_core.training.arguments import read_arguments, require_device
 
 
 @dataclass(frozen=True)
@@ -69,24 +66,10 @@ class RefinerTraining:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.training.device.split(":")[0] not in ("cpu", "cuda"):
-            raise ConfigError(f"training.device must be cpu or cuda, got {self.training.device!r}")
+        require_device(self.training.device)
         _ = self.model.shape  # raises when the sizes do not fit each other
 
 
 def read_refiner_training(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> RefinerTraining:
-    """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
-
-    Raises:
-      ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
-    """
-    return build(read_values(path) | dict(overrides or {}), RefinerTraining())
-
-
-def refiner_training_yaml(config: RefinerTraining) -> str:
-    """The full tree as YAML."""
-    tree: dict[str, Any] = {}
-    for path, value in flatten(config).items():
-        section, leaf = path.split(".")
-        tree.setdefault(section, {})[leaf] = value
-    return yaml.safe_dump(tree, sort_keys=False)
+    """See `read_arguments`."""
+    return read_arguments(path, overrides, RefinerTraining())

@@ -25,9 +25,10 @@ from storm_core.report.atomic import whole_file
 from storm_core.score_model.encoder import Cloud, NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
+from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
-from storm_core.training.score_config import ScoreTraining, TrainingArguments, training_yaml
+from storm_core.training.score_config import ScoreTraining, TrainingArguments
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
 from storm_core.training.slices import Outcome, learning_rate, numbered_batches, require_torch
 
@@ -207,4 +208,4 @@ def _saved(torch: Any, state: State, config: ScoreTraining, folder: Path, valida
     with whole_file(folder / WEIGHTS) as path:
         save_weights(path, state.weights(facts))
     with whole_file(folder / "config.yaml") as path:
-        path.write_text(training_yaml(config))
+        path.write_text(arguments_yaml(config))

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from storm_core.config import build, check, flatten, param
-from storm_core.config_io import read_values
+from storm_core.config import check, param
 from storm_core.errors import ConfigError
 from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.schedule import Schedule
+from storm_core.training.arguments import read_arguments, require_device
 
 
 @dataclass(frozen=True)
@@ -90,23 +88,9 @@ class ScoreTraining:
             raise ConfigError(f"data.source must be synthetic or bop, got {self.data.source!r}")
         if self.data.source == "bop" and not self.data.path:
             raise ConfigError("data.path is empty; data.source: bop needs the folder of a dataset")
-        if self.training.device.split(":")[0] not in ("cpu", "cuda"):
-            raise ConfigError(f"training.device must be cpu or cuda, got {self.training.device!r}")
+        require_device(self.training.device)
 
 
 def read_training(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> ScoreTraining:
-    """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
-
-    Raises:
-      ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
-    """
-    return build(read_values(path) | dict(overrides or {}), ScoreTraining())
-
-
-def training_yaml(config: ScoreTraining) -> str:
-    """The full tree as YAML."""
-    tree: dict[str, Any] = {}
-    for path, value in flatten(config).items():
-        section, leaf = path.split(".")
-        tree.setdefault(section, {})[leaf] = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(tree, sort_keys=False)
+    """See `read_arguments`."""
+    return read_arguments(path, overrides, ScoreTraining())

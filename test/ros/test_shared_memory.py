@@ -34,6 +34,11 @@ def test_only_segments_without_an_owner_are_removed(tmp_path):
     assert abandoned_segments(tmp_path) == (alive,)
 
 
+def test_a_lock_file_whose_segment_is_gone_is_tidied_up(tmp_path):
+    make_segment(tmp_path, "fastdds_0123456789abcdef").unlink()
+    assert remove_abandoned(tmp_path) == 0 and not list(tmp_path.iterdir())
+
+
 def test_a_participant_that_starts_right_now_is_left_alone(tmp_path):
     segment = make_segment(tmp_path, "fastdds_0123456789abcdef")
     os.utime(f"{segment}_el")

@@ -1,6 +1,6 @@
 """Registration where depth is missing, given masks, decoys, several instances: on rendered frames with exact truth."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from storm_core.evidence.explained import without
 from storm_core.evidence.features import frame_features
 from storm_core.evidence.silhouette import modal_mask
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
-from storm_core.evidence.verifier import supported_share
+from storm_core.evidence.verifier import feature_vector, supported_share
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
@@ -26,7 +26,7 @@ from storm_core.registration.register import Candidate, GeometricRegistrar, dist
 from storm_core.registration.twins import declared_distance
 from storm_core.rendering.raster import NumbaRenderer
 from storm_core.som.detect import HIDDEN_EVERY, GeometricLocalizer
-from storm_core.types import Frame, Hint, Localization, Reason, Registration
+from storm_core.types import Evidence, Frame, Hint, Localization, Reason, Registration
 from test.synthetic import bracket, frame_of, pose, textured_box
 
 TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
@@ -80,6 +80,17 @@ def test_a_table_is_judged_as_its_rows_are() -> None:
     table = compare(frame_features(frame_of([(model, TRUTH)])), model, poses, side=64)
     assert VERIFIER.table_log_odds(table) == pytest.approx([VERIFIER.log_odds(to_evidence(row)) for row in table])
     assert precision(table)[0] == precision(table)[[0, 1, 3]].max()
+    assert VERIFIER.ranking(table) == pytest.approx([VERIFIER.ranking(row[None])[0] for row in table])
+
+
+def test_whatever_is_unknown_a_single_pose_is_judged_as_among_many() -> None:
+    rng = np.random.default_rng(0)
+    names = [f.name for f in fields(Evidence)]
+    values = np.where(rng.random((200, len(names))) < 0.3, np.nan, rng.uniform(0.0, 1.0, (200, len(names))))
+    many = feature_vector(Evidence(**dict(zip(names, values.T, strict=True))))
+    alone = [VERIFIER.log_odds(Evidence(**dict(zip(names, row, strict=True)))) for row in values.tolist()]
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(VERIFIER.log_odds_of(many), alone, rtol=1e-9, atol=1e-9)
 
 
 def test_without_depth_the_picture_decides() -> None:

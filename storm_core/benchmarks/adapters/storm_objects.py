@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from storm_core.benchmarks.protocol import Task, asked, read_task
 from storm_core.config import StormConfig
 from storm_core.config_io import read_config
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.parallel import on_threads
 from storm_core.pipeline.build import build_localizer, build_models, build_monitor, build_registrar, build_tracker
 from storm_core.pipeline.follow import known_start
 from storm_core.pipeline.warmup import compile_kernels, warm_up
@@ -44,9 +46,8 @@ def copies(task: Task, config: StormConfig, model: ObjectModel) -> Iterator[str]
             for k in shortest:
                 frame = frame_of(task.rgb[k], task.depth[k], task.camera, task.stamps_ns[k])
                 begin = time.perf_counter()
-                for result in tracker.track(frame).values():
-                    if isinstance(result, Track):
-                        monitor.judge(frame, result)
+                tracks = [result for result in tracker.track(frame).values() if isinstance(result, Track)]
+                on_threads(partial(monitor.judge, frame), tracks)  # as the pipeline does
                 shortest[k] = min(shortest[k], (time.perf_counter() - begin) * 1e3)
         yield from (f"copies {number} {k} {ms:.6f}\n" for k, ms in shortest.items())
 

@@ -71,6 +71,17 @@ def test_batches_are_judged_like_single_crops() -> None:
     np.testing.assert_allclose(net.log_odds(inputs(crops)), alone, atol=1e-4)
 
 
+def test_compiled_and_numpy_answer_alike() -> None:
+    rng = np.random.default_rng(2)
+    noise, plain, hidden, dark = rng.integers(0, 255, (4, PLANES, SIDE, SIDE)).astype(np.uint8)
+    plain[:6] = 100  # a surface of one colour is not blown up
+    hidden[8] = 0  # nothing of the object is in the picture
+    dark[6:8] = 0  # nothing is measured
+    net = network()
+    for crop in (crop_of(FRAME, MODEL, TRUTH), noise, plain, hidden, dark):
+        assert net.of_crop(crop) == pytest.approx(net.log_odds(inputs(crop[None]))[0], rel=1e-3, abs=1e-4)
+
+
 def test_numpy_and_torch_answer_alike() -> None:
     torch = pytest.importorskip("torch", reason="training needs torch: make full")
     from storm_core.training.monitor_crops import CropModule

@@ -50,9 +50,9 @@ def test_the_network_looks_at_every_third_frame_unless_something_is_suspicious()
     network, asked = monitor._network, []
 
     class Counting:
-        def log_odds(self, crops: np.ndarray) -> np.ndarray:
-            asked.append(len(crops))
-            return network.log_odds(crops)
+        def of_crop(self, crop: np.ndarray) -> float:
+            asked.append(1)
+            return network.of_crop(crop)
 
     monitor._network = Counting()
     track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)

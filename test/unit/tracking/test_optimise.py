@@ -5,7 +5,7 @@ import pytest
 
 from storm_core.geometry.pose import se3_exp, transform
 from storm_core.tracking import region
-from storm_core.tracking.histogram import ColorModel, count
+from storm_core.tracking.histogram import LEARNING_RATE, PRIOR_COUNT, ColorModel, count
 from storm_core.tracking.optimise import align, center_of, moved, tolerance
 from storm_core.tracking.sparse_model import SparseView, rendered_view
 from storm_core.types import Frame
@@ -199,6 +199,23 @@ def test_colors_never_seen_stay_undecided_and_known_ones_decide() -> None:
     counts[0, 100], counts[1, 200] = 500, 800
     posterior = ColorModel(counts).posterior
     assert posterior[100] > 0.99 and posterior[200] < 0.01 and posterior[300] == pytest.approx(0.5)
+
+
+def test_colors_are_learnt_at_their_rates_and_not_from_a_handful_of_pixels() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.poisson(0.2, (2, 2, 4096)).astype(float)
+    few = np.zeros((2, 4096))
+    few[:, :10] = 1.0
+    colors = ColorModel(first)
+    colors.learn(second, 0.5)
+    wanted = first / first.sum(1, keepdims=True)
+    rates = np.array([[0.5 * LEARNING_RATE], [LEARNING_RATE]])
+    wanted += rates * (second / second.sum(1, keepdims=True) - wanted)
+    fg, bg = wanted + PRIOR_COUNT
+    np.testing.assert_allclose(colors.posterior, fg / (fg + bg), rtol=1e-6)
+    learnt = colors.posterior.copy()
+    colors.learn(few, 1.0)
+    np.testing.assert_array_equal(colors.posterior, learnt)
 
 
 def test_an_occluders_colors_are_not_learnt(view: SparseView) -> None:

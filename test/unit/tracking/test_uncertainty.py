@@ -1,11 +1,12 @@
 """Covariances of tracked poses: what makes them grow, and the same uncertainty in every frame of reference."""
 
-from dataclasses import fields
+from dataclasses import astuple, fields
 
 import numpy as np
 import pytest
 
-from storm_core.geometry.pose import inverse, se3_exp, se3_log, so3_exp
+from storm_core.geometry.pose import inverse, se3_exp, se3_log, skew, so3_exp
+from storm_core.tracking.fit_covariance import covariance_kernel
 from storm_core.tracking.optimise import center_of
 from storm_core.tracking.single_frame import single_frame_covariance
 from storm_core.tracking.uncertainty import (
@@ -123,6 +124,37 @@ def test_many_frames_at_once_are_the_same_as_one_by_one() -> None:
         np.testing.assert_allclose(many[k], one, rtol=1e-6, atol=1e-12)
         np.testing.assert_allclose(one, one.T, atol=1e-12)
         assert np.linalg.eigvalsh(one)[0] > 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_compiled_covariance_of_one_fit_is_that_of_the_error_model(seed: int) -> None:
+    """The slow twin: drift of the key frame, its axes turned into the camera's, then the covariance of many fits."""
+    rng = np.random.default_rng(seed)
+    geometry, texture, root = ((lambda a: a @ a.T)(rng.normal(size=(6, 6)) * size) for size in (1e4, 1e3, 1e-3))
+    texture *= seed > 0  # without a key frame there is none
+    cam_from_obj = pose(rng.normal(size=3), (0.05, 0.0, rng.uniform(0.3, 2.0)))
+    center, axis = rng.normal(size=3) * 0.01, np.array([0.6, 0.0, 0.8]) * (seed % 2)
+    variance, contrast, measured, innovation = rng.uniform(0.0, 1.0, 4)
+    rotation, diameter, focal = cam_from_obj[:3, :3], 0.12, 600.0
+    wanted_key = MODEL.drifted(root, innovation, diameter)
+    wanted = MODEL.covariance(conditions(
+        geometry=geometry, texture=texture, variance=variance, blended=1.0 - contrast, measured=measured,
+        distance=rotation[2] @ center + cam_from_obj[2, 3], focal_px=focal, diameter=diameter, free=rotation @ axis),
+        turned_axes(wanted_key, rotation))
+    covariance, key = covariance_kernel(geometry + texture, texture, (variance, contrast, measured, innovation),
+                                        cam_from_obj, center, diameter, focal, axis, root, astuple(MODEL))
+    np.testing.assert_allclose(key, wanted_key, rtol=1e-12)
+    np.testing.assert_allclose(covariance, wanted, rtol=1e-6, atol=1e-9 * np.abs(wanted).max())
+
+
+def test_the_adjoint_is_the_matrix_product_of_the_textbook() -> None:
+    rng = np.random.default_rng(2)
+    root, center, adjoint = rng.normal(size=(6, 6)), rng.normal(size=3), np.eye(6)
+    adjoint[:3, 3:] = skew(center)
+    at_center = root @ root.T
+    found = left_covariance(at_center, center)
+    np.testing.assert_allclose(found, adjoint @ at_center @ adjoint.T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
 
 
 def test_other_axes_describe_the_same_ellipsoid() -> None:

@@ -15,8 +15,9 @@ from storm_core.render_compare.crops import crops_of
 from storm_core.render_compare.forward import PairForward
 from storm_core.render_compare.motion import motion_between, moved
 from storm_core.render_compare.weights import load_pair_weights
+from storm_core.training.arguments import arguments_yaml
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
-from storm_core.training.refiner_config import RefinerTraining, read_refiner_training, refiner_training_yaml
+from storm_core.training.refiner_config import RefinerTraining, read_refiner_training
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
 from storm_core.training.refiner_scenes import colored_object, random_rgbd_view
 
@@ -146,5 +147,5 @@ def test_the_shipped_recipes_can_be_read_and_written() -> None:
     for kind in ("refiner", "scorer"):
         config = read_refiner_training(root / f"{kind}.yaml")
         shapes.add(config.model.shape)
-        assert "crop_ratio" in refiner_training_yaml(config)
+        assert "crop_ratio" in arguments_yaml(config)
     assert len(shapes) == 1, "a scorer starts from the refiner's trunk"

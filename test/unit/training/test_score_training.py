@@ -12,8 +12,9 @@ from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.geometry.pose import angle_between
 from storm_core.models import packages
 from storm_core.score_model.weights import load_weights
+from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
-from storm_core.training.score_config import ScoreTraining, read_training, training_yaml
+from storm_core.training.score_config import ScoreTraining, read_training
 from storm_core.training.score_scenes import random_view, training_object
 from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
 
@@ -77,7 +78,7 @@ def test_wrong_values_are_named(values: dict, message: str) -> None:
 
 def test_the_config_survives_yaml(tmp_path: Path) -> None:
     config = small(**{"data.blocks": ["000001"]})
-    (tmp_path / "c.yaml").write_text(training_yaml(config))
+    (tmp_path / "c.yaml").write_text(arguments_yaml(config))
     assert read_training(tmp_path / "c.yaml") == config
 
 
