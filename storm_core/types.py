@@ -68,6 +68,7 @@ class Reason(str, Enum):
     COLOR_DISAGREES = "color_disagrees"
     CROP_DISAGREES = "crop_disagrees"
     AMBIGUOUS = "ambiguous"
+    PLACE_TAKEN = "place_taken"
     MOTION_IMPLAUSIBLE = "motion_implausible"
     FROZEN_INPUT = "frozen_input"
     INPUT_TIMEOUT = "input_timeout"

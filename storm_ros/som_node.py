@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection2D, Detection3DArray
 
 from storm_core.config import StormConfig
 from storm_core.errors import InputError, StormError
+from storm_core.evidence.explained import without_objects
 from storm_core.pipeline.warmup import warm_up
 from storm_core.recovery.machine import Action
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
@@ -208,7 +209,8 @@ class SomNode(StormNode):
         try:
             frame = lazy.frame()
             with self.diagnostics.timed("localize"):
-                found = self._localizer.localize(frame, name, self._hint(request, frame))
+                searched = without_objects(frame, self.models[name], request.others) if len(request.others) else frame
+                found = self._localizer.localize(searched, name, self._hint(request, frame))
         except StormError as error:
             self._answer(request, Stage.SEARCH, lazy.stamp_ns, Reason.NO_CANDIDATE, str(error))
             raise

@@ -58,7 +58,7 @@ class SupervisorNode(StormNode):
         self._primary = _primary(self.config, self.models)
 
     def connect(self) -> None:
-        self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=_fresh_epoch())
+        self._supervisor = Supervisor(tuple(self.models), self.config, _fresh_epoch(), self.models)
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
@@ -128,6 +128,7 @@ class SupervisorNode(StormNode):
         if not changed:
             return
         with self._lock:
+            self._supervisor.renew(models)
             for name in changed.removed:
                 self._supervisor.remove(name)
             for name in changed.added:

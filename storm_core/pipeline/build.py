@@ -124,4 +124,5 @@ def build_pipeline(config: StormConfig, models: dict[str, ObjectModel] | None = 
         build_monitor(config, models),
         build_score_refiner(config, models) if config.score_model.enable else None,
         config.recovery,
+        models,
     )
