@@ -1,7 +1,7 @@
 """The supervisor's mind: one recovery machine per object, fed with the other nodes' answers. Knows nothing of ROS."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from storm_core.config import StormConfig
 from storm_core.errors import InputError
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import inverse
 from storm_core.recovery.machine import (
     Action,
     Command,
@@ -45,7 +46,7 @@ class Item:
       detail: text of the last answer about it.
       judged_ns: stamp of the newest judgement that counted.
       missing: modalities that said nothing about it in the frame of that judgement.
-      last_pose: last pose that was trusted, (4, 4).
+      last_pose: last pose that was trusted, (4, 4). last_fixed: the same in the fixed frame, when that is known.
     """
 
     state: ObjectState
@@ -55,6 +56,7 @@ class Item:
     judged_ns: int = 0
     missing: tuple[Reason, ...] = ()
     last_pose: NDArray[np.float64] | None = None
+    last_fixed: NDArray[np.float64] | None = None
 
 
 @dataclass(eq=False)
@@ -69,14 +71,18 @@ class Supervisor:
     """Turns events into requests, transitions and publishable outputs. Not thread-safe: one caller at a time."""
 
     def __init__(self, object_names: Sequence[str], config: StormConfig, first_epoch: int,
-                 models: Mapping[str, ObjectModel] = {}) -> None:
+                 models: Mapping[str, ObjectModel] = {},
+                 camera_pose: Callable[[int], NDArray[np.float64] | None] = lambda stamp_ns: None) -> None:
         """
         Args:
           object_names: what to look after.
           config: sections recovery and input.
           first_epoch: larger than any epoch of an earlier supervisor whose messages may still be under way.
           models: of the objects; needed where several of them are of one mesh.
+          camera_pose: fixed_from_cam (4, 4) at a stamp [ns], where that is known: lost objects have not moved with the
+            camera.
         """
+        self._camera_pose = camera_pose
         self._places = Places(models)
         self.items = {name: Item(ObjectState(epoch=first_epoch)) for name in object_names}
         self.outbox = Outbox()
@@ -125,7 +131,7 @@ class Supervisor:
             old, epoch = item.state, item.state.next_epoch
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
                                      reason=old.reason if stopped else Reason.STARTED)
-            item.judgement, item.judged_ns, item.missing, item.last_pose = None, 0, (), None
+            item.judgement, item.judged_ns, item.missing, item.last_pose, item.last_fixed = None, 0, (), None, None
             self._places.update(name, item.state)
             self._note(name, old, stamp_ns)
             self.outbox.requests.append(Request(object_name=name, action=Action.STOP_TRACKING, epoch=epoch,
@@ -194,7 +200,9 @@ class Supervisor:
                                      reason=judgement.reason))
             output = object_output(name, judgement.stamp_ns, item.state, found.track, judgement)
             if output.trusted:
+                camera = self._camera_pose(judgement.stamp_ns)
                 item.last_pose = output.cam_from_obj
+                item.last_fixed = None if camera is None else camera @ output.cam_from_obj
             outputs.append(output)
         return outputs
 
@@ -223,8 +231,13 @@ class Supervisor:
             epoch = item.state.aside if action in _ASIDE else item.state.epoch
             self.outbox.requests.append(Request(
                 object_name=name, action=asked, epoch=epoch, stamp_ns=event.stamp_ns + again,
-                cam_from_obj=item.last_pose if search else None,
+                cam_from_obj=self._expected(item, event.stamp_ns) if search else None,
                 others=self._places.others(name) if search else NOBODY))
+
+    def _expected(self, item: Item, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Where an object is now if it stands still where it was last trusted."""
+        camera = None if item.last_fixed is None else self._camera_pose(stamp_ns)
+        return item.last_pose if camera is None else inverse(camera) @ item.last_fixed
 
     def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
         item = self.items[name]

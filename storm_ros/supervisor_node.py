@@ -21,6 +21,7 @@ from storm_core.config import StormConfig
 from storm_core.errors import ConfigError, StormError
 from storm_core.types import ObjectOutput, Reason
 from storm_ros import names, qos, records
+from storm_ros.camera_motion import CameraMotion
 from storm_ros.conversions import header, stamp_ns, to_pose, vector, with_covariance
 from storm_ros.detections import EpochTrack, detections_message, read_localizations, read_tracks
 from storm_ros.join import StampJoin
@@ -58,7 +59,9 @@ class SupervisorNode(StormNode):
         self._primary = _primary(self.config, self.models)
 
     def connect(self) -> None:
-        self._supervisor = Supervisor(tuple(self.models), self.config, _fresh_epoch(), self.models)
+        self._motion = CameraMotion(self, self.config.input.fixed_frame)
+        self._supervisor = Supervisor(tuple(self.models), self.config, _fresh_epoch(), self.models,
+                                      lambda at: self._motion.pose(self._frame_id, at))
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
@@ -86,6 +89,7 @@ class SupervisorNode(StormNode):
     def disconnect(self) -> None:
         self.destroy_timer(self._timer)
         self.destroy_service(self._reload)
+        self._motion.destroy()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._detach(tuple(self._objects))
@@ -158,7 +162,8 @@ class SupervisorNode(StormNode):
     def problems(self) -> list[str]:
         silent = time.monotonic() - self._last_frame
         topic = self.resolve_topic_name(names.CAMERA_INFO)
-        return [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+        lacking = [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+        return lacking + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:
         self._last_frame = time.monotonic()

@@ -16,7 +16,7 @@ from storm_core.refinement.icp import refine
 from storm_core.registration.judge import Judge
 from storm_core.registration.twins import resolve_twins
 from storm_core.som.blind import blind_candidates
-from storm_core.som.scan import MAX_SEEDS, scan, scan_image
+from storm_core.som.scan import MAX_SEEDS, ScanImage, scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
 PLACED = 900
@@ -31,8 +31,10 @@ FLAT = 0.015
 HIDDEN_EVERY = 6
 """Every so many-th search of the whole image, for an object that was seen before, looks where depth is missing."""
 
-LIVE_SEEDS, LIVE_LEAST = 700, 0.4
-"""A live search uses fewer seeds, and leaves to the next one what does not look at least so probable."""
+LIVE_SEEDS, LIVE_PLACED, LIVE_REFINED, LIVE_LEAST = 175, 250, 12, 0.4
+"""A live search uses fewer seeds, placements and candidates, and leaves to the next one, which uses other seeds, what
+does not look at least so probable. On the validation sequences it finds in 37 % of the time 98 % of what 700 seeds find
+(109 of 158 objects in a single frame)."""
 
 HYPOTHESES = 8
 """Poses handed to registration."""
@@ -94,7 +96,7 @@ class GeometricLocalizer:
             if hidden:
                 poses = self.hidden_candidates(features, onboarded, hint)
             else:
-                poses = self.candidates(features, onboarded, hint, LIVE_SEEDS)
+                poses = self.live_candidates(features, onboarded, hint, tried)
             found = self._answer(features, onboarded, poses, max(self._config.uncertain, LIVE_LEAST))
             self._tried[name] = tried + 1
         if isinstance(found, Localization):
@@ -161,23 +163,39 @@ class GeometricLocalizer:
             probability=probability,
         )
 
-    def candidates(
-        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, seeds: int = MAX_SEEDS
-    ) -> NDArray[np.float64]:
+    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first."""
-        model = onboarded.model
-        region = _region(features.frame, hint)
-        image = scan_image(
+        image = self._scan_image(features, onboarded, hint, MAX_SEEDS)
+        return self._refined(features, onboarded, image, PLACED, self._config.max_candidates)
+
+    def live_candidates(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, draw: int
+    ) -> NDArray[np.float64]:
+        """The same at a third of the cost, from the seeds of this draw."""
+        image = self._scan_image(features, onboarded, hint, LIVE_SEEDS, draw)
+        return self._refined(features, onboarded, image, LIVE_PLACED, min(LIVE_REFINED, self._config.max_candidates))
+
+    def _scan_image(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, seeds: int, draw: int = 0
+    ) -> ScanImage:
+        return scan_image(
             features,
             self._config.min_depth,
             self._config.max_depth,
             4,
-            region,
-            on_plane=model.size.min() < FLAT,
+            _region(features.frame, hint),
+            on_plane=onboarded.model.size.min() < FLAT,
             most=seeds,
+            draw=draw,
         )
+
+    def _refined(
+        self, features: FrameFeatures, onboarded: Onboarded, image: ScanImage, placed: int, most: int
+    ) -> NDArray[np.float64]:
+        """At most so many poses (K, 4, 4), best first, from so many placements of the scan."""
+        model = onboarded.model
         poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
-        poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
+        poses = poses[suppress(poses, model.center, model.diameter, placed, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
             return poses
         # The scan's sparse points rank well within one place, badly between places: rank anew by all pixels.
@@ -188,7 +206,7 @@ class GeometricLocalizer:
                 poses,
                 model.center,
                 model.diameter,
-                5 * self._config.max_candidates,
+                5 * most,
                 distance=0.15,
                 angle_deg=20.0,
                 quota=8,
@@ -197,9 +215,7 @@ class GeometricLocalizer:
         poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
         odds = VERIFIER.ranking(compare(features, model, poses, side=40))
         poses = poses[np.argsort(-odds, kind="stable")]
-        poses = poses[
-            suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1, angle_deg=15.0)
-        ]
+        poses = poses[suppress(poses, model.center, model.diameter, most, distance=0.1, angle_deg=15.0)]
         return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]
 
     def hidden_candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:

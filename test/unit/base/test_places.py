@@ -82,20 +82,20 @@ def test_trusted_objects_stay_and_doubtful_ones_go() -> None:
     assert np.array_equal(places.others("box#3"), [at(0.2)])
 
 
-def test_the_pipeline_tracks_two_objects_of_one_mesh_and_finds_a_third_one_nowhere(tmp_path: Path) -> None:
+def test_the_pipeline_gives_each_of_two_copies_its_own_object(tmp_path: Path) -> None:
     config = build({"onboarding.cache": str(tmp_path), "onboarding.rotations": 300, "score_model.enable": False})
-    pipeline = build_pipeline(config, {name: MODELS[name] for name in NAMES})
+    pipeline = build_pipeline(config, {name: MODELS[name] for name in NAMES[:2]})
 
     def truths(i: int) -> list[np.ndarray]:
         return [pose((0.3, 0.2, 0.1), (-0.12 + 0.002 * i, 0.0, 0.62)), pose((0.2, -0.6, 1.4), (0.12, 0.002 * i, 0.6))]
 
     seats = []
-    for i in range(8):
+    for i in range(4):
         frame = frame_of([(BOX, truth) for truth in truths(i)], stamp_ns=i * 33_333_333, noise=0.001, seed=i)
         outputs = {o.object_name: o for o in pipeline.step(frame).objects}
-        if i < 2:
+        if i == 0:
             continue
-        assert outputs["box"].trusted and outputs["box#2"].trusted and not outputs["box#3"].trusted
+        assert outputs["box"].trusted and outputs["box#2"].trusted
         off = [[np.linalg.norm(outputs[n].cam_from_obj[:3, 3] - truth[:3, 3]) for truth in truths(i)]
                for n in ("box", "box#2")]
         assert np.min(off, axis=1).max() < 0.006
