@@ -29,6 +29,7 @@ from storm_ros.records import Answer, Request, Stage
 from storm_ros.running import run
 from storm_ros.stages import Models
 from storm_ros.sync import RESTART_NS
+from storm_ros.threads import step_back
 
 HINT_AGE = 10.0
 """A user's hint counts for so long [s], or until one search has used it."""
@@ -222,6 +223,7 @@ class SomNode(StormNode):
             self._answer(request, Stage.SEARCH, frame.stamp_ns, found.reason, found.detail)
             return
         self.diagnostics.event("found")
+        step_back()
         at = conversions.header(frame.stamp_ns, frame.frame_id)
         if name not in self._topics:
             return

@@ -65,6 +65,7 @@ class SupervisorNode(StormNode):
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
+        self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
@@ -168,6 +169,9 @@ class SupervisorNode(StormNode):
     def _on_info(self, message: CameraInfo) -> None:
         self._last_frame = time.monotonic()
         self._frame_id = message.header.frame_id
+        # A search on a frame that pose_node has not seen finds something that cannot be registered.
+        if not self._followed and time.monotonic() - self._begun < self.config.recovery.stage_timeout:
+            return
         with self._lock:
             self._supervisor.frame(stamp_ns(message.header.stamp))
             self._carry_out()
@@ -187,7 +191,7 @@ class SupervisorNode(StormNode):
             self._carry_out()
 
     def _on_tracks(self, message: Detection3DArray) -> None:
-        stamp = stamp_ns(message.header.stamp)
+        stamp, self._followed = stamp_ns(message.header.stamp), True
         self._judged(stamp, message.header.frame_id, self._join.first(stamp, read_tracks(message)))
 
     def _on_judgements(self, message: DiagnosticArray) -> None:

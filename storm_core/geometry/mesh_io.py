@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ MAX_EVAL_VERTICES = 20_000
 _SAMPLES_PER_VERTEX = 40
 
 
-def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = "auto",
-                max_faces: int = 4000) -> dict[str, ObjectModel]:
+def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = "auto", max_faces: int = 4000,
+                load: Callable[..., ObjectModel] | None = None) -> dict[str, ObjectModel]:
     """The wanted objects of a folder (or of one mesh file), under the names they were asked for by.
 
     Args:
@@ -50,13 +50,14 @@ def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = 
         #3 ...: further objects of the same mesh.
       unit: of the files: m, mm, cm, in; auto = mm for BOP models, guessed from the size otherwise.
       max_faces: upper limit of the simplified mesh.
+      load: in the place of `load_model`.
 
     Raises:
       MeshError: nothing there, an unknown object, or a mesh that fails the checks of `load_model`.
     """
-    found = _catalogue(Path(folder).expanduser())
+    found, load = _catalogue(Path(folder).expanduser()), load or load_model
     if not objects:
-        return {name: load_model(path, name=name, unit=unit, max_faces=max_faces, info=info)
+        return {name: load(path, name=name, unit=unit, max_faces=max_faces, info=info)
                 for name, (path, info, listed) in found.items() if listed}
     out: dict[str, ObjectModel] = {}
     by_path: dict[tuple[Path, str], str] = {}
@@ -67,7 +68,7 @@ def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = 
         if other != selector or selector in out:
             raise MeshError(f"objects {other!r} and {selector!r} are the same mesh {path.name}; name it once, or call "
                             f"a second one of it {mesh_name(selector)}#2")
-        out[selector] = load_model(path, name=selector, unit=unit, max_faces=max_faces, info=info)
+        out[selector] = load(path, name=selector, unit=unit, max_faces=max_faces, info=info)
     return out
 
 
