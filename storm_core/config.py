@@ -144,6 +144,8 @@ class InputConfig:
                                  "<depth_image>/compressedDepth", choices=("raw", "compressedDepth"))
     align_depth: bool = param(False, "depth is measured by another camera than colour: register it by "
                               "depth_camera_info and tf")
+    fixed_frame: str = param("", "tf frame that does not move (map, odom, base_link of a bolted arm): the camera's own "
+                             "motion is then no surprise; empty = not looked up")
     timeout: float = param(1.0, "silence on an input that is reported as missing", "s", 0.1, 60.0)
 
 

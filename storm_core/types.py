@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from storm_core.errors import InputError
 from storm_core.geometry.camera import PinholeCamera
-from storm_core.geometry.pose import require_pose
+from storm_core.geometry.pose import inverse, require_pose
 
 
 def _frozen(array: NDArray) -> NDArray:
@@ -27,6 +27,7 @@ class Frame:
       camera: intrinsics of both images.
       stamp_ns: acquisition time [ns].
       frame_id: tf name of the optical frame.
+      fixed_from_cam: (4, 4) where the camera is in something that does not move; None when nobody knows.
     """
 
     rgb: NDArray[np.uint8]
@@ -34,6 +35,7 @@ class Frame:
     camera: PinholeCamera
     stamp_ns: int
     frame_id: str = "camera_color_optical_frame"
+    fixed_from_cam: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         h, w = self.camera.height, self.camera.width
@@ -48,6 +50,12 @@ class Frame:
             )
         object.__setattr__(self, "rgb", _frozen(self.rgb))
         object.__setattr__(self, "depth", _frozen(self.depth))
+
+    def camera_motion(self, earlier: "Frame") -> NDArray[np.float64] | None:
+        """cam_from_earlier_cam (4, 4): takes what stands still from an earlier frame into this one, or None."""
+        if self.fixed_from_cam is None or earlier.fixed_from_cam is None:
+            return None
+        return inverse(self.fixed_from_cam) @ earlier.fixed_from_cam
 
 
 class Reason(str, Enum):
@@ -68,6 +76,7 @@ class Reason(str, Enum):
     COLOR_DISAGREES = "color_disagrees"
     CROP_DISAGREES = "crop_disagrees"
     AMBIGUOUS = "ambiguous"
+    PLACE_TAKEN = "place_taken"
     MOTION_IMPLAUSIBLE = "motion_implausible"
     FROZEN_INPUT = "frozen_input"
     INPUT_TIMEOUT = "input_timeout"

@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from storm_core.config import InputConfig
 from storm_ros import compressed, conversions, names, qos
+from storm_ros.camera_motion import CameraMotion
 from storm_ros.frame_decoder import DepthCamera, FrameDecoder, Image
 from storm_ros.frames import LazyFrame
 from storm_ros.sync import FrameSync, Synced
@@ -37,7 +38,8 @@ class CameraInput:
             self._tf = TfListener(node)
             depth_camera = DepthCamera(lambda: self._depth_info, node.resolve_topic_name(names.DEPTH_IMAGE),
                                        self._tf.lookup)
-        self._decoder = FrameDecoder(node.resolve_topic_name(names.IMAGE), depth_camera)
+        self._motion = CameraMotion(node, config.fixed_frame)
+        self._decoder = FrameDecoder(node.resolve_topic_name(names.IMAGE), depth_camera, self._motion.pose)
         # Longest first: `image` is also the end of `depth_image`.
         self._actual = {topic: node.resolve_topic_name(topic)
                         for topic in (names.DEPTH_IMAGE, names.CAMERA_INFO, names.IMAGE)}
@@ -72,7 +74,7 @@ class CameraInput:
         lines = self._sync.problems(now, self._config.timeout)
         for topic, actual in self._actual.items():
             lines = [line.replace(f" {topic} ", f" {actual} ") for line in lines]
-        return lines
+        return lines + self._motion.problems()
 
     def reconfigure(self, config: InputConfig) -> None:
         """Another slop or timeout from now on."""
@@ -82,6 +84,7 @@ class CameraInput:
     def destroy(self) -> None:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
+        self._motion.destroy()
         if self._tf is not None:
             self._tf.destroy()
 

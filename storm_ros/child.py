@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from storm_core.errors import SetupError
-from storm_ros.graph import NICE_WHEN_ACTIVE, NodeProcess
+from storm_ros.graph import NICE_AFTER_START, NodeProcess
 
 _LOG_PREFIX = re.compile(r"^\[[A-Z]+\] \[[0-9.]+\] \[[^]]*\]: ")
 _REMEMBERED = 40
@@ -67,7 +67,7 @@ class Child:
             self._popen = subprocess.Popen(
                 [*_bound_to_us(), *self._command], text=True, errors="replace", stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-                env=dict(self._env) | {NICE_WHEN_ACTIVE: str(self.process.nice_when_active)})
+                env=dict(self._env) | {NICE_AFTER_START: str(self.process.nice_after_start)})
         except OSError as error:
             raise SetupError(f"cannot start {self.name}: {error}") from error
         if self.process.nice:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesis, ObjectHypothesisWithPose
 
 from storm_core.errors import InputError
+from storm_core.geometry.instances import mesh_name
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.types import Evidence, ObjectOutput, Reason, Track
 from storm_ros.conversions import from_covariance, from_pose, header, stamp_ns, to_pose, vector, with_covariance
@@ -64,7 +65,7 @@ def detections_message(outputs: Iterable[ObjectOutput], models: dict[str, Object
     for output in outputs:
         if output.cam_from_obj is None or output.covariance is None:
             continue
-        result = hypothesis(output.object_name, output.probability)
+        result = hypothesis(mesh_name(output.object_name), output.probability)
         result.pose = with_covariance(output.cam_from_obj, output.covariance)
         message.detections.append(Detection3D(header=message.header, id=output.object_name, results=[result],
                                               bbox=box(output.cam_from_obj, models[output.object_name])))

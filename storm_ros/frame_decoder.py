@@ -20,6 +20,9 @@ from storm_ros.conversions import RawImage
 logger = logging.getLogger(__name__)
 
 Image = RawImage | CompressedFrame
+CameraPose = Callable[[str, int], NDArray[np.float64] | None]
+"""(frame of the camera, stamp [ns]) -> fixed_from_cam (4, 4), or None when it is not known."""
+
 Where = Callable[[str, str, int], NDArray[np.float64]]
 """(target frame, source frame, stamp [ns]) -> target_from_source (4, 4); raises InputError when tf does not say."""
 
@@ -42,12 +45,15 @@ class DepthCamera:
 class FrameDecoder:
     """Keeps the lenses it saw last; a camera that changes its resolution or focus gets a new one."""
 
-    def __init__(self, image_topic: str, depth_camera: DepthCamera | None = None) -> None:
+    def __init__(self, image_topic: str, depth_camera: DepthCamera | None = None,
+                 camera_pose: CameraPose = lambda frame_id, stamp_ns: None) -> None:
         """
         Args:
           image_topic: its full name, by which it is called in errors and which tells rectified images apart.
           depth_camera: None when depth is aligned to colour already.
+          camera_pose: where the camera is in something that does not move.
         """
+        self._camera_pose = camera_pose
         self._topic = image_topic
         self._depth_camera = depth_camera
         self._wondered = False
@@ -68,7 +74,8 @@ class FrameDecoder:
                            "input.align_depth", depth.frame_id, image.frame_id)
         if self._depth_camera is None and rgb.shape[:2] == metres.shape == (lens.camera.height, lens.camera.width):
             rgb, metres = lens.undistort(rgb, metres)
-        return Frame(rgb=rgb, depth=metres, camera=lens.camera, stamp_ns=image.stamp_ns, frame_id=image.frame_id)
+        return Frame(rgb=rgb, depth=metres, camera=lens.camera, stamp_ns=image.stamp_ns, frame_id=image.frame_id,
+                     fixed_from_cam=self._camera_pose(image.frame_id, image.stamp_ns))
 
     def _registered(self, camera: DepthCamera, metres: NDArray[np.float32], depth: Image, color_frame: str,
                     color: Lens) -> NDArray[np.float32]:

@@ -21,10 +21,10 @@ BACKGROUND_NICE = 10
 _NICE = {"score_node": BACKGROUND_NICE, "viz_node": BACKGROUND_NICE // 2}
 """Already while they start: the first pose does not wait for them."""
 
-_NICE_WHEN_ACTIVE = {"som_node": BACKGROUND_NICE}
-"""The first pose waits for it, but once it works it must not be in the tracker's way."""
+_NICE_AFTER_START = {"som_node": BACKGROUND_NICE}
+"""The first pose waits for it, but once that is found it must not be in the tracker's way."""
 
-NICE_WHEN_ACTIVE = "STORM_NICE_WHEN_ACTIVE"
+NICE_AFTER_START = "STORM_NICE_AFTER_START"
 """Environment variable that tells it to the process."""
 
 INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
@@ -79,7 +79,7 @@ class NodeProcess:
       parameters: inline values, stronger than the files.
       remappings: (from, to) pairs.
       arguments: command-line arguments before --ros-args.
-      nice: added to the niceness of the parent. nice_when_active: added further once its nodes are active.
+      nice: added to the niceness of the parent. nice_after_start: added further once the first object is found.
       respawn: start it again when it dies.
     """
 
@@ -92,7 +92,7 @@ class NodeProcess:
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     nice: int = 0
-    nice_when_active: int = 0
+    nice_after_start: int = 0
     respawn: bool = True
 
 
@@ -113,7 +113,7 @@ def graph_processes(options: GraphOptions) -> tuple[NodeProcess, ...]:
         values: dict[str, Any] = {
             "executable": name, "nodes": (name,), "namespace": options.namespace, "parameter_files": (config,),
             "parameters": parameters, "remappings": remappings, "nice": _NICE.get(name, 0),
-            "nice_when_active": _NICE_WHEN_ACTIVE.get(name, 0)}
+            "nice_after_start": _NICE_AFTER_START.get(name, 0)}
         return NodeProcess(name=name, **(values | changes))
 
     if options.composed:

@@ -15,7 +15,7 @@ from storm_core.errors import ConfigError
 from storm_ros.graph import (
     CANNOT_START,
     LAUNCH_ARGUMENTS,
-    NICE_WHEN_ACTIVE,
+    NICE_AFTER_START,
     PACKAGE,
     GraphOptions,
     LaunchArgument,
@@ -64,7 +64,7 @@ def node_actions(options: GraphOptions) -> list[Action]:
             parameters=[*process.parameter_files, dict(process.parameters)], remappings=list(process.remappings),
             arguments=list(process.arguments), output="screen", emulate_tty=True,
             # Read by our executables; a `nice` prefix would also take over the process's name in the log.
-            additional_env={"STORM_NICE": str(process.nice), NICE_WHEN_ACTIVE: str(process.nice_when_active)},
+            additional_env={"STORM_NICE": str(process.nice), NICE_AFTER_START: str(process.nice_after_start)},
             respawn=process.respawn, respawn_delay=RESPAWN_DELAY))
     actions.append(RegisterEventHandler(OnProcessExit(on_exit=_give_up)))
     return actions

@@ -37,6 +37,7 @@ RULES = (
     Rule("input.timeout", ALL),
     Rule("input.slop", _CAMERA),
     *(Rule(f"input.{name}", _CAMERA, live=False) for name in ("image_transport", "depth_transport", "align_depth")),
+    Rule("input.fixed_frame", (*_CAMERA, "supervisor_node"), live=False),
     *(Rule(f"som.{name}", ("som_node",))
       for name in ("max_candidates", "accept", "uncertain", "max_depth", "min_depth")),
     Rule("som.", ("som_node",), live=False),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -14,6 +14,9 @@ from storm_core.recovery.machine import Action, ObjectState, State
 from storm_core.types import Evidence, Judgement, Reason, Verdict
 from storm_ros.conversions import header, stamp_ns
 
+NOBODY = np.zeros((0, 4, 4))
+"""Poses of no object."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Request:
@@ -22,6 +25,7 @@ class Request:
     Attributes:
       stamp_ns: of a search: no frame older than this will do. Of a registration: the localization's stamp.
       cam_from_obj: last pose that was trusted, (4, 4), or None.
+      others: of a search: where other objects of this mesh are (K, 4, 4); none of them is meant.
     """
 
     object_name: str
@@ -29,6 +33,7 @@ class Request:
     epoch: int
     stamp_ns: int
     cam_from_obj: NDArray[np.float64] | None = None
+    others: NDArray[np.float64] = field(default_factory=lambda: NOBODY)
 
 
 class Stage(str, Enum):
@@ -75,7 +80,9 @@ def values_of(entry: DiagnosticStatus) -> dict[str, str]:
 def request_message(request: Request) -> DiagnosticArray:
     values: dict[str, object] = {"epoch": request.epoch}
     if request.cam_from_obj is not None:
-        values["cam_from_obj"] = " ".join(repr(float(v)) for v in request.cam_from_obj.ravel())
+        values["cam_from_obj"] = _poses_text(request.cam_from_obj)
+    if len(request.others):
+        values["others"] = _poses_text(request.others)
     entry = status(request.object_name, request.action.value, values)
     return DiagnosticArray(header=header(request.stamp_ns, ""), status=[entry])
 
@@ -85,12 +92,19 @@ def read_requests(message: DiagnosticArray) -> list[Request]:
         out = []
         for entry in message.status:
             values = values_of(entry)
-            pose = None
-            if "cam_from_obj" in values:
-                pose = np.array([float(v) for v in values["cam_from_obj"].split()]).reshape(4, 4)
+            pose = _poses(values["cam_from_obj"])[0] if "cam_from_obj" in values else None
+            others = _poses(values["others"]) if "others" in values else NOBODY
             out.append(Request(object_name=entry.name, action=Action(entry.message), epoch=int(values["epoch"]),
-                               stamp_ns=stamp_ns(message.header.stamp), cam_from_obj=pose))
+                               stamp_ns=stamp_ns(message.header.stamp), cam_from_obj=pose, others=others))
         return out
+
+
+def _poses_text(poses: NDArray[np.float64]) -> str:
+    return " ".join(repr(float(v)) for v in poses.ravel())
+
+
+def _poses(text: str) -> NDArray[np.float64]:
+    return np.array([float(v) for v in text.split()]).reshape(-1, 4, 4)
 
 
 def answer_message(answer: Answer) -> DiagnosticArray:

@@ -1,7 +1,6 @@
 """Running nodes in a process: from command-line arguments to an exit code."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,9 +13,9 @@ from rclpy.logging import get_logger
 from storm_core.errors import StormError
 from storm_ros.dds import prepare_environment
 from storm_ros.executor import make_executor, spin
-from storm_ros.graph import CANNOT_START, NICE_WHEN_ACTIVE
+from storm_ros.graph import CANNOT_START
 from storm_ros.lifecycle import ManagedNode
-from storm_ros.threads import be_nicer, prepare_threads
+from storm_ros.threads import prepare_threads
 
 SWITCH_INTERVAL = 0.0005
 """Longest time a thread of several nodes' process keeps the interpreter from others that want it [s]."""
@@ -70,7 +69,6 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
             executor.add_node(made[-1])
         for node in made:
             node.start_up()
-        be_nicer(int(os.environ.get(NICE_WHEN_ACTIVE, "0")))
         spin(executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

@@ -11,8 +11,9 @@ from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
 from storm_core.types import Evidence, Judgement, Registration, Track, Verdict
 from storm_ros import names, qos, records
-from storm_ros.conversions import header, stamp_ns
-from storm_ros.detections import EpochTrack, read_tracks, tracks_message
+from storm_ros.between import judgements_of, tracks_of
+from storm_ros.conversions import header
+from storm_ros.detections import EpochTrack, tracks_message
 from storm_ros.distributions import DistributionOutput
 from storm_ros.frames import FrameBuffer
 from storm_ros.join import StampJoin
@@ -63,8 +64,9 @@ class ScoreNode(StormNode):
             return
         self._worker = self.start_worker("refine", self._refine)
         self._inputs = [
-            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests()),
-            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())]
+            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(), raw=True),
+            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests(),
+                                     raw=True)]
         self.watch_camera(self._buffer.push)
 
     def disconnect(self) -> None:
@@ -85,15 +87,16 @@ class ScoreNode(StormNode):
             else:
                 self._outputs[name] = DistributionOutput(self, model)
 
-    def _on_tracks(self, message: Detection3DArray) -> None:
-        tracks = read_tracks(message)
-        for item in tracks:
+    def _on_tracks(self, raw: bytes) -> None:
+        tracks = tracks_of(raw)
+        for item in tracks.items:
             if not item.track.coasting and self._done.get(item.track.object_name, (-1, 0))[0] != item.epoch:
                 self._enqueue(Job(item, None))
-        self._pair(self._join.first(stamp_ns(message.header.stamp), tracks))
+        self._pair(self._join.first(tracks.stamp_ns, tracks.items))
 
-    def _on_judgements(self, message: DiagnosticArray) -> None:
-        self._pair(self._join.second(stamp_ns(message.header.stamp), records.read_judgements(message)))
+    def _on_judgements(self, raw: bytes) -> None:
+        judgements = judgements_of(raw)
+        self._pair(self._join.second(judgements.stamp_ns, judgements.items))
 
     def _pair(self, pair: tuple[list[EpochTrack], list[records.Judged]] | None) -> None:
         """Tracks of one frame and what the monitor says of them."""

@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection2D, Detection3DArray
 
 from storm_core.config import StormConfig
 from storm_core.errors import InputError, StormError
+from storm_core.evidence.explained import without_objects
 from storm_core.pipeline.warmup import warm_up
 from storm_core.recovery.machine import Action
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
@@ -28,6 +29,7 @@ from storm_ros.records import Answer, Request, Stage
 from storm_ros.running import run
 from storm_ros.stages import Models
 from storm_ros.sync import RESTART_NS
+from storm_ros.threads import step_back
 
 HINT_AGE = 10.0
 """A user's hint counts for so long [s], or until one search has used it."""
@@ -208,7 +210,8 @@ class SomNode(StormNode):
         try:
             frame = lazy.frame()
             with self.diagnostics.timed("localize"):
-                found = self._localizer.localize(frame, name, self._hint(request, frame))
+                searched = without_objects(frame, self.models[name], request.others) if len(request.others) else frame
+                found = self._localizer.localize(searched, name, self._hint(request, frame))
         except StormError as error:
             self._answer(request, Stage.SEARCH, lazy.stamp_ns, Reason.NO_CANDIDATE, str(error))
             raise
@@ -220,6 +223,7 @@ class SomNode(StormNode):
             self._answer(request, Stage.SEARCH, frame.stamp_ns, found.reason, found.detail)
             return
         self.diagnostics.event("found")
+        step_back()
         at = conversions.header(frame.stamp_ns, frame.frame_id)
         if name not in self._topics:
             return

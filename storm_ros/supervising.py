@@ -1,7 +1,7 @@
 """The supervisor's mind: one recovery machine per object, fed with the other nodes' answers. Knows nothing of ROS."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from storm_core.config import StormConfig
 from storm_core.errors import InputError
+from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import inverse
 from storm_core.recovery.machine import (
     Action,
     Command,
@@ -23,10 +25,11 @@ from storm_core.recovery.machine import (
     step,
 )
 from storm_core.recovery.output import object_output
+from storm_core.recovery.places import HOLDING, Places
 from storm_core.types import Judgement, ObjectOutput, Reason, Transition
 from storm_ros import records
 from storm_ros.detections import EpochTrack, Hypotheses
-from storm_ros.records import Answer, Request, Stage
+from storm_ros.records import NOBODY, Answer, Request, Stage
 from storm_ros.sync import RESTART_NS
 
 logger = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ class Item:
       detail: text of the last answer about it.
       judged_ns: stamp of the newest judgement that counted.
       missing: modalities that said nothing about it in the frame of that judgement.
-      last_pose: last pose that was trusted, (4, 4).
+      last_pose: last pose that was trusted, (4, 4). last_fixed: the same in the fixed frame, when that is known.
     """
 
     state: ObjectState
@@ -53,6 +56,7 @@ class Item:
     judged_ns: int = 0
     missing: tuple[Reason, ...] = ()
     last_pose: NDArray[np.float64] | None = None
+    last_fixed: NDArray[np.float64] | None = None
 
 
 @dataclass(eq=False)
@@ -66,13 +70,20 @@ class Outbox:
 class Supervisor:
     """Turns events into requests, transitions and publishable outputs. Not thread-safe: one caller at a time."""
 
-    def __init__(self, object_names: Sequence[str], config: StormConfig, first_epoch: int) -> None:
+    def __init__(self, object_names: Sequence[str], config: StormConfig, first_epoch: int,
+                 models: Mapping[str, ObjectModel] = {},
+                 camera_pose: Callable[[int], NDArray[np.float64] | None] = lambda stamp_ns: None) -> None:
         """
         Args:
           object_names: what to look after.
           config: sections recovery and input.
           first_epoch: larger than any epoch of an earlier supervisor whose messages may still be under way.
+          models: of the objects; needed where several of them are of one mesh.
+          camera_pose: fixed_from_cam (4, 4) at a stamp [ns], where that is known: lost objects have not moved with the
+            camera.
         """
+        self._camera_pose = camera_pose
+        self._places = Places(models)
         self.items = {name: Item(ObjectState(epoch=first_epoch)) for name in object_names}
         self.outbox = Outbox()
         self.newest_ns = 0
@@ -96,6 +107,10 @@ class Supervisor:
         """Other settings from now on."""
         self._config = config
 
+    def renew(self, models: Mapping[str, ObjectModel]) -> None:
+        """Other meshes from now on; `add`, `remove` and `restart` say of which objects."""
+        self._places.renew(models)
+
     def add(self, object_name: str, epoch: int) -> None:
         """Look after one more object; epoch: larger than any it may have had before."""
         self.items[object_name] = Item(ObjectState(epoch=epoch, since_ns=self.newest_ns))
@@ -116,7 +131,8 @@ class Supervisor:
             old, epoch = item.state, item.state.next_epoch
             item.state = ObjectState(epoch=epoch, state=State.DISABLED if stopped else State.SEARCHING,
                                      reason=old.reason if stopped else Reason.STARTED)
-            item.judgement, item.judged_ns, item.missing, item.last_pose = None, 0, (), None
+            item.judgement, item.judged_ns, item.missing, item.last_pose, item.last_fixed = None, 0, (), None, None
+            self._places.update(name, item.state)
             self._note(name, old, stamp_ns)
             self.outbox.requests.append(Request(object_name=name, action=Action.STOP_TRACKING, epoch=epoch,
                                                 stamp_ns=stamp_ns))
@@ -139,10 +155,12 @@ class Supervisor:
 
     def located(self, found: Hypotheses) -> None:
         """som_node found an object."""
-        item = self._item(found.object_name)
-        item.detail = f"found with probability {found.probability:.2f}"
-        self._event(found.object_name, SearchDone(stamp_ns=found.stamp_ns, epoch=found.epoch, found=True,
-                                                  reason=Reason.FOUND))
+        name, item, holder = found.object_name, self._item(found.object_name), None
+        if found.epoch in (item.state.epoch, item.state.aside) and len(found.cam_from_objs):
+            holder = self._places.take(name, found.cam_from_objs[0], item.state)
+        item.detail = f"{holder} is there" if holder else f"found with probability {found.probability:.2f}"
+        self._event(name, SearchDone(stamp_ns=found.stamp_ns, epoch=found.epoch, found=holder is None,
+                                     reason=Reason.PLACE_TAKEN if holder else Reason.FOUND))
 
     def answered(self, answer: Answer) -> None:
         """A stage could not do, or has done, what it was asked for."""
@@ -172,11 +190,19 @@ class Supervisor:
             # The judgement may overtake the camera_info of its frame: a reset after it must not look older than it.
             self.newest_ns = max(self.newest_ns, judgement.stamp_ns)
             item.judgement, item.judged_ns, item.missing = judgement, judgement.stamp_ns, found.track.missing
+            pose = found.track.cam_from_obj
+            if item.state.state in HOLDING and (holder := self._places.take(name, pose, item.state)):
+                item.detail = f"{holder} is there"
+                self._event(name, TrackLost(stamp_ns=judgement.stamp_ns, epoch=judged.epoch,
+                                            reason=Reason.PLACE_TAKEN))
+                continue
             self._event(name, Judged(stamp_ns=judgement.stamp_ns, epoch=judged.epoch, verdict=judgement.verdict,
                                      reason=judgement.reason))
             output = object_output(name, judgement.stamp_ns, item.state, found.track, judgement)
             if output.trusted:
+                camera = self._camera_pose(judgement.stamp_ns)
                 item.last_pose = output.cam_from_obj
+                item.last_fixed = None if camera is None else camera @ output.cam_from_obj
             outputs.append(output)
         return outputs
 
@@ -193,6 +219,7 @@ class Supervisor:
         item = self.items[name]
         old = item.state
         item.state, actions = step(old, event, self._config.recovery)
+        self._places.update(name, item.state)
         self._note(name, old, event.stamp_ns)
         for action in actions:
             # Beside a track or not, the others do the same: the epoch tells their answers apart.
@@ -200,10 +227,17 @@ class Supervisor:
             # A registration works on the frame of the localization, a search on none older than this event; one after
             # a search that found nothing on a newer one.
             again = isinstance(event, SearchDone) and not event.found
-            pose = item.last_pose if asked is Action.SEARCH else None
+            search = asked is Action.SEARCH
             epoch = item.state.aside if action in _ASIDE else item.state.epoch
-            self.outbox.requests.append(Request(object_name=name, action=asked, epoch=epoch, cam_from_obj=pose,
-                                                stamp_ns=event.stamp_ns + again))
+            self.outbox.requests.append(Request(
+                object_name=name, action=asked, epoch=epoch, stamp_ns=event.stamp_ns + again,
+                cam_from_obj=self._expected(item, event.stamp_ns) if search else None,
+                others=self._places.others(name) if search else NOBODY))
+
+    def _expected(self, item: Item, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Where an object is now if it stands still where it was last trusted."""
+        camera = None if item.last_fixed is None else self._camera_pose(stamp_ns)
+        return item.last_pose if camera is None else inverse(camera) @ item.last_fixed
 
     def _note(self, name: str, old: ObjectState, stamp_ns: int) -> None:
         item = self.items[name]

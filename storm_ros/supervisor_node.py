@@ -21,8 +21,10 @@ from storm_core.config import StormConfig
 from storm_core.errors import ConfigError, StormError
 from storm_core.types import ObjectOutput, Reason
 from storm_ros import names, qos, records
+from storm_ros.between import judgements_of, tracks_of
+from storm_ros.camera_motion import CameraMotion
 from storm_ros.conversions import header, stamp_ns, to_pose, vector, with_covariance
-from storm_ros.detections import EpochTrack, detections_message, read_localizations, read_tracks
+from storm_ros.detections import EpochTrack, detections_message, read_localizations
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.records import Stage
@@ -58,10 +60,13 @@ class SupervisorNode(StormNode):
         self._primary = _primary(self.config, self.models)
 
     def connect(self) -> None:
-        self._supervisor = Supervisor(tuple(self.models), self.config, first_epoch=_fresh_epoch())
+        self._motion = CameraMotion(self, self.config.input.fixed_frame)
+        self._supervisor = Supervisor(tuple(self.models), self.config, _fresh_epoch(), self.models,
+                                      lambda at: self._motion.pose(self._frame_id, at))
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame = "", time.monotonic()
+        self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
         self._pose = self.create_publisher(PoseStamped, names.OBJECT_POSE, qos.results())
@@ -75,8 +80,9 @@ class SupervisorNode(StormNode):
             self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
             self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
-            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests()),
-            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests())]
+            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(), raw=True),
+            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests(),
+                                     raw=True)]
         self._reload = self.create_service(Trigger, names.RELOAD, self._on_reload)
         # Not ROS time: the status must go on when /clock stands still.
         self._timer = self.create_timer(STATUS_PERIOD / 2, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -86,6 +92,7 @@ class SupervisorNode(StormNode):
     def disconnect(self) -> None:
         self.destroy_timer(self._timer)
         self.destroy_service(self._reload)
+        self._motion.destroy()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._detach(tuple(self._objects))
@@ -128,6 +135,7 @@ class SupervisorNode(StormNode):
         if not changed:
             return
         with self._lock:
+            self._supervisor.renew(models)
             for name in changed.removed:
                 self._supervisor.remove(name)
             for name in changed.added:
@@ -157,11 +165,15 @@ class SupervisorNode(StormNode):
     def problems(self) -> list[str]:
         silent = time.monotonic() - self._last_frame
         topic = self.resolve_topic_name(names.CAMERA_INFO)
-        return [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+        lacking = [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+        return lacking + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:
         self._last_frame = time.monotonic()
         self._frame_id = message.header.frame_id
+        # A search on a frame that pose_node has not seen finds something that cannot be registered.
+        if not self._followed and time.monotonic() - self._begun < self.config.recovery.stage_timeout:
+            return
         with self._lock:
             self._supervisor.frame(stamp_ns(message.header.stamp))
             self._carry_out()
@@ -180,13 +192,13 @@ class SupervisorNode(StormNode):
                     self._supervisor.located(found)
             self._carry_out()
 
-    def _on_tracks(self, message: Detection3DArray) -> None:
-        stamp = stamp_ns(message.header.stamp)
-        self._judged(stamp, message.header.frame_id, self._join.first(stamp, read_tracks(message)))
+    def _on_tracks(self, raw: bytes) -> None:
+        tracks, self._followed = tracks_of(raw), True
+        self._judged(tracks.stamp_ns, tracks.frame_id, self._join.first(tracks.stamp_ns, tracks.items))
 
-    def _on_judgements(self, message: DiagnosticArray) -> None:
-        stamp = stamp_ns(message.header.stamp)
-        self._judged(stamp, message.header.frame_id, self._join.second(stamp, records.read_judgements(message)))
+    def _on_judgements(self, raw: bytes) -> None:
+        judgements = judgements_of(raw)
+        self._judged(judgements.stamp_ns, judgements.frame_id, self._join.second(judgements.stamp_ns, judgements.items))
 
     def _judged(self, stamp: int, frame_id: str, joined: Joined | None) -> None:
         if joined is None:

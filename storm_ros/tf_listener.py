@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from tf2_msgs.msg import TFMessage
 
-from storm_core.bags.trajectory import Trajectory
+from storm_core.bags.trajectory import Trajectory, interpolate
 from storm_core.bags.transforms import Edge, TransformTree
 from storm_core.errors import DatasetError, InputError
 from storm_core.geometry.pose import from_rotation_translation
@@ -20,6 +20,10 @@ KEPT = 400
 """Transforms of each moving pair of frames that are remembered: four seconds at 100 Hz."""
 
 
+Stamped = deque[tuple[int, NDArray[np.float64]]]
+"""Poses and their stamps, oldest first."""
+
+
 class TfListener:
     """Subscribes on a node; `lookup` from any thread."""
 
@@ -27,7 +31,7 @@ class TfListener:
         self._node = node
         self._lock = threading.Lock()
         self._fixed: dict[Edge, NDArray[np.float64]] = {}
-        self._moving: dict[Edge, deque[tuple[int, NDArray[np.float64]]]] = {}
+        self._moving: dict[Edge, Stamped] = {}
         self._subscriptions = [
             node.create_subscription(TFMessage, names.TF, self._on_moving, qos.transforms()),
             node.create_subscription(TFMessage, names.TF_STATIC, self._on_fixed, qos.fixed_transforms())]
@@ -36,8 +40,11 @@ class TfListener:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def lookup(self, target: str, source: str, stamp: int) -> NDArray[np.float64]:
+    def lookup(self, target: str, source: str, stamp: int, *, ahead_ns: int = 0) -> NDArray[np.float64]:
         """target_from_source (4, 4) [m] at a stamp [ns].
+
+        Args:
+          ahead_ns: a motion goes on evenly for so long after the newest transform that is known.
 
         Raises:
           InputError: no chain of transforms leads from one frame to the other, or it is not known at this time.
@@ -45,8 +52,8 @@ class TfListener:
         if target.lstrip("/") == source.lstrip("/"):
             return np.eye(4)
         with self._lock:
-            tree = TransformTree(moving={edge: Trajectory.of(dict(poses)) for edge, poses in self._moving.items()},
-                                 fixed=dict(self._fixed))
+            around = {edge: Trajectory.of(_around(poses, stamp, ahead_ns)) for edge, poses in self._moving.items()}
+            tree = TransformTree(moving=around, fixed=dict(self._fixed))
         try:
             poses, known = tree.lookup(target, source, [stamp])
         except DatasetError as error:
@@ -67,7 +74,25 @@ class TfListener:
                 at = stamp_ns(item.header.stamp)
                 if poses and at < poses[-1][0] - RESTART_NS:
                     poses.clear()  # the clock has started again
-                poses.append((at, _pose(item)))
+                if not poses or at > poses[-1][0]:  # one that comes late or twice adds nothing that counts
+                    poses.append((at, _pose(item)))
+
+
+def _around(poses: Stamped, stamp: int, ahead_ns: int) -> dict[int, NDArray[np.float64]]:
+    """The newest pose until this stamp and the next one: all that a look-up needs of an edge, however long it lives."""
+    out: dict[int, NDArray[np.float64]] = {}
+    newest = poses[-1][0]
+    if newest < stamp <= newest + ahead_ns and len(poses) > 1 and poses[-2][0] < newest:
+        (before_ns, before), (_, last) = poses[-2], poses[-1]
+        share = np.array([(stamp - before_ns) / (newest - before_ns)])
+        return {stamp: interpolate(before[None], last[None], share)[0]}
+    for at, pose in reversed(poses):
+        if at > stamp:
+            out = {at: pose}
+        else:
+            out[at] = pose
+            break
+    return out
 
 
 def _edge(item: object) -> Edge:

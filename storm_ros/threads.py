@@ -4,6 +4,8 @@ import contextlib
 import os
 from collections.abc import MutableMapping
 
+from storm_ros.graph import NICE_AFTER_START
+
 _SETTINGS = {
     # Idle OpenMP threads spin by default, on cores that other nodes need.
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -26,6 +28,11 @@ def be_nicer(by: int) -> None:
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, int(thread), min(19, os.getpriority(os.PRIO_PROCESS, int(thread)) + by))
+
+
+def step_back() -> None:
+    """Take the lower priority that the graph foresees for this process after its start; only the first call counts."""
+    be_nicer(int(os.environ.pop(NICE_AFTER_START, "0")))
 
 
 def use_threads(count: int) -> None:

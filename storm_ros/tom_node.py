@@ -10,8 +10,8 @@ from vision_msgs.msg import Detection3DArray
 from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
 from storm_ros import names, qos, records
-from storm_ros.conversions import stamp_ns
-from storm_ros.detections import EpochTrack, read_tracks
+from storm_ros.between import tracks_of
+from storm_ros.detections import EpochTrack
 from storm_ros.frames import LazyFrame
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
@@ -56,7 +56,8 @@ class TomNode(StormNode):
         self._judgements = self.create_publisher(DiagnosticArray, names.JUDGEMENTS, qos.requests())
         self._worker = self.start_worker("judge", self._judge)
         self.diagnostics.gauge("frames_skipped", lambda: self._worker.dropped)
-        self._tracks = self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests())
+        self._tracks = self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(),
+                                                raw=True)
         self.watch_camera(self._on_frame)
 
     def disconnect(self) -> None:
@@ -66,8 +67,9 @@ class TomNode(StormNode):
     def _on_frame(self, frame: LazyFrame) -> None:
         self._enqueue(self._join.first(frame.stamp_ns, frame))
 
-    def _on_tracks(self, message: Detection3DArray) -> None:
-        self._enqueue(self._join.second(stamp_ns(message.header.stamp), read_tracks(message)))
+    def _on_tracks(self, raw: bytes) -> None:
+        tracks = tracks_of(raw)
+        self._enqueue(self._join.second(tracks.stamp_ns, tracks.items))
 
     def _enqueue(self, job: Job | None) -> None:
         if job is not None:

@@ -10,7 +10,7 @@ from storm_core.benchmarks.m3t import m3t
 from storm_core.benchmarks.running import Absent, Contender, python_module
 from storm_core.config import StormConfig
 from storm_core.config_io import to_yaml
-from storm_core.onboarding.onboard import cache_folder
+from storm_core.onboarding.array_cache import cache_folder
 
 STORM = "storm"
 ADAPTERS = "storm_core.benchmarks.adapters"

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.cli.arguments import config_from
     from storm_core.cli.columns import aligned
     from storm_core.cli.mesh_options import meshes_of
-    from storm_core.onboarding.onboard import cache_folder
+    from storm_core.onboarding.array_cache import cache_folder
     from storm_core.report.atomic import whole_file
     from storm_core.report.results import machine
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from storm_core.errors import MeshError
+from storm_core.geometry.instances import mesh_name
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.mesh_read import SUFFIXES, SurfacePart, color_rank, read_surface
 from storm_core.geometry.simplify import refine, simplify
@@ -39,31 +40,35 @@ MAX_EVAL_VERTICES = 20_000
 _SAMPLES_PER_VERTEX = 40
 
 
-def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = "auto",
-                max_faces: int = 4000) -> dict[str, ObjectModel]:
+def load_models(folder: Path | str, objects: Sequence[str] = (), *, unit: str = "auto", max_faces: int = 4000,
+                load: Callable[..., ObjectModel] | None = None) -> dict[str, ObjectModel]:
     """The wanted objects of a folder (or of one mesh file), under the names they were asked for by.
 
     Args:
       folder: BOP models folder (obj_000001.ply, models_info.json), folder of plain meshes, or a mesh file.
-      objects: BOP ids ("1", "000001"), `name` entries of models_info.json or file stems; empty = all.
+      objects: BOP ids ("1", "000001"), `name` entries of models_info.json or file stems; empty = all. Followed by #2,
+        #3 ...: further objects of the same mesh.
       unit: of the files: m, mm, cm, in; auto = mm for BOP models, guessed from the size otherwise.
       max_faces: upper limit of the simplified mesh.
+      load: in the place of `load_model`.
 
     Raises:
       MeshError: nothing there, an unknown object, or a mesh that fails the checks of `load_model`.
     """
-    found = _catalogue(Path(folder).expanduser())
+    found, load = _catalogue(Path(folder).expanduser()), load or load_model
     if not objects:
-        return {name: load_model(path, name=name, unit=unit, max_faces=max_faces, info=info)
+        return {name: load(path, name=name, unit=unit, max_faces=max_faces, info=info)
                 for name, (path, info, listed) in found.items() if listed}
     out: dict[str, ObjectModel] = {}
-    by_path: dict[Path, str] = {}
+    by_path: dict[tuple[Path, str], str] = {}
     for selector in objects:
         path, info = _select(found, selector, folder)
-        if path in by_path:
-            raise MeshError(f"objects {by_path[path]!r} and {selector!r} are the same mesh {path.name}; name it once")
-        by_path[path] = selector
-        out[selector] = load_model(path, name=selector, unit=unit, max_faces=max_faces, info=info)
+        number = selector.removeprefix(mesh_name(selector))
+        other = by_path.setdefault((path, number), selector)
+        if other != selector or selector in out:
+            raise MeshError(f"objects {other!r} and {selector!r} are the same mesh {path.name}; name it once, or call "
+                            f"a second one of it {mesh_name(selector)}#2")
+        out[selector] = load(path, name=selector, unit=unit, max_faces=max_faces, info=info)
     return out
 
 
@@ -177,6 +182,8 @@ def _select(found: Mapping[str, _Entry], selector: str, folder: Path | str) -> t
              if (info := path_info[1]) and "name" in info}
     if selector in named:
         return named[selector][:2]
+    if mesh_name(selector) != selector:
+        return _select(found, mesh_name(selector), folder)
     known = [f"{key} ({info['name']})" if (info := found[key][1]) and "name" in info else key for key in found]
     raise MeshError(f"no object {selector!r} in {folder}; there are: {', '.join(known)}")
 

@@ -15,8 +15,8 @@ from storm_core.errors import InputError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.viewpoints import cameras_on_sphere
+from storm_core.onboarding.array_cache import cache_folder
 from storm_core.onboarding.lights import LIGHTS, lit
-from storm_core.onboarding.onboard import cache_folder
 from storm_core.rendering.raster import NumbaRenderer
 
 VERSION = 1

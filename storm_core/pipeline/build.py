@@ -13,8 +13,11 @@ from storm_core.score_model.results import MaskSampler
 def build_models(config: StormConfig) -> dict[str, ObjectModel]:
     """The models named by config.objects from config.models, checked (MeshError names file and remedy)."""
     from storm_core.geometry.mesh_io import load_models
+    from storm_core.onboarding.array_cache import cache_folder
+    from storm_core.onboarding.model_cache import ModelCache
 
-    return load_models(config.models, config.objects, unit=config.mesh_unit, max_faces=config.onboarding.max_faces)
+    return load_models(config.models, config.objects, unit=config.mesh_unit, max_faces=config.onboarding.max_faces,
+                       load=ModelCache(cache_folder(config.onboarding)).load)
 
 
 def listed_objects(config: StormConfig) -> tuple[str, ...]:
@@ -124,4 +127,5 @@ def build_pipeline(config: StormConfig, models: dict[str, ObjectModel] | None = 
         build_monitor(config, models),
         build_score_refiner(config, models) if config.score_model.enable else None,
         config.recovery,
+        models,
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import RecoveryConfig
+from storm_core.evidence.explained import without_objects
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.interfaces import Localizer, Monitor, Registrar, ScoreRefiner, Tracker
 from storm_core.parallel import on_threads
 from storm_core.recovery.machine import (
@@ -24,11 +26,13 @@ from storm_core.recovery.machine import (
     step,
 )
 from storm_core.recovery.output import object_output
+from storm_core.recovery.places import HOLDING, Places
 from storm_core.types import (
     Frame,
     Hint,
     Judgement,
     Localization,
+    NotFound,
     ObjectOutput,
     Reason,
     Registration,
@@ -62,10 +66,13 @@ class Pipeline:
         monitor: Monitor,
         refiner: ScoreRefiner | None,
         config: RecoveryConfig,
+        models: Mapping[str, ObjectModel] = {},
     ) -> None:
+        """models: of the objects; needed where several of them are of one mesh."""
         self._objects = {name: _Object() for name in names}
         self._localizer, self._registrar, self._tracker = localizer, registrar, tracker
         self._monitor, self._refiner, self._config = monitor, refiner, config
+        self._models, self._places = models, Places(models)
         self._transitions: list[Transition] = []
         self._ms: dict[str, float] = defaultdict(float)
 
@@ -108,6 +115,9 @@ class Pipeline:
     def _judged(self, name: str, track: Track, judgement: Judgement) -> None:
         item = self._objects[name]
         item.track, item.judgement = track, judgement
+        if item.state.state in HOLDING and self._places.take(name, track.cam_from_obj, item.state):
+            self._event(name, TrackLost(stamp_ns=track.stamp_ns, epoch=item.state.epoch, reason=Reason.PLACE_TAKEN))
+            return
         self._event(
             name,
             Judged(
@@ -128,7 +138,7 @@ class Pipeline:
             aside = action is Action.SEARCH_ASIDE
             epoch = item.state.aside if aside else item.state.epoch
             with self._timed("localize"):
-                found = self._localizer.localize(frame, name, Hint(cam_from_obj=item.last_pose))
+                found = self._found(frame, name, Hint(cam_from_obj=item.last_pose))
             ok = isinstance(found, Localization)
             item.localization = found if ok else None
             self._event(
@@ -145,6 +155,17 @@ class Pipeline:
             if wanted in item.pending:
                 item.pending.remove(wanted)
                 self._register(name, frame, epoch)
+
+    def _found(self, frame: Frame, name: str, hint: Hint) -> Localization | NotFound:
+        """Searches where no other object of the same mesh is."""
+        others = self._places.others(name)
+        searched = without_objects(frame, self._models[name], others) if len(others) else frame
+        found = self._localizer.localize(searched, name, hint)
+        if isinstance(found, NotFound) or not len(found.cam_from_objs):
+            return found
+        holder = self._places.take(name, found.cam_from_objs[0], self._objects[name].state)
+        return found if holder is None else NotFound(object_name=name, stamp_ns=frame.stamp_ns,
+                                                     reason=Reason.PLACE_TAKEN, detail=f"{holder} is there")
 
     def _register(self, name: str, frame: Frame, epoch: int) -> None:
         item = self._objects[name]
@@ -184,6 +205,7 @@ class Pipeline:
         item = self._objects[name]
         before = item.state
         item.state, actions = step(before, event, self._config)
+        self._places.update(name, item.state)
         if item.state.state is not before.state:
             self._transitions.append(
                 Transition(

@@ -30,11 +30,14 @@ FUNNEL = ((240, 6, 0.07, 10.0), (72, 14, 0.05, 7.0), (24, 28, 0.04, 5.0), (10, 4
 """Per round: placements followed, samples around each, their spread [diameters], [deg]."""
 
 
-def blind_image(image: ScanImage, diameter: float, stride: int, region: NDArray[np.bool_] | None = None) -> ScanImage:
+def blind_image(
+    image: ScanImage, diameter: float, stride: int, region: NDArray[np.bool_] | None = None, *, most: int = MAX_SEEDS,
+    draw: int = 0,
+) -> ScanImage:
     """The same view with seeds where depth is missing (and inside `region`, (H, W), if given).
 
     The background continues behind such a pixel: of the nearest measurements to its left and right the farther one.
-    The object lies somewhere before it.
+    The object lies somewhere before it. most, draw: as in `scan_image`.
     """
     missing = image.depth <= 0
     background = _background(image.depth)
@@ -44,7 +47,7 @@ def blind_image(image: ScanImage, diameter: float, stride: int, region: NDArray[
     use &= grid
     if region is not None:
         use &= region[::2, ::2]
-    v, u = thinned(*np.nonzero(use), MAX_SEEDS)
+    v, u = thinned(*np.nonzero(use), most, draw)
     distances = (background[v, u][:, None] - np.array(STEPS) * diameter).reshape(-1)
     seeds = np.repeat(np.stack([u, v], -1), len(STEPS), 0).astype(np.int32)
     ahead = distances > 0.1
@@ -61,24 +64,28 @@ def _background(depth: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.where(depth > 0, depth, np.maximum(*sides))
 
 
-def blind_candidates(judge: Judge, onboarded: Onboarded, image: ScanImage,
-                     region: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+def blind_candidates(judge: Judge, onboarded: Onboarded, image: ScanImage, region: NDArray[np.bool_] | None = None, *,
+                     part: int = 1, draw: int = 0) -> NDArray[np.float64]:
     """Distinct candidate poses (K, 4, 4), best first; (0, 4, 4) for models without colour or views without holes.
 
     Single placements say little when they are a little off, so many are followed a little way and few to the end.
+
+    Args:
+      part: a search of so many, each with another `draw`, among which the work is divided.
     """
     model = onboarded.model
     none = np.zeros((0, 4, 4))
     if model.colors is None:
         return none
-    image = blind_image(image, model.diameter, 4, region)
+    image = blind_image(image, model.diameter, 4, region, most=MAX_SEEDS // part, draw=draw)
     least = LEAST if judge.mask is None else LEAST_MASKED
     poses, _ = scan(image, onboarded.templates, model.diameter, model.center, least=least, keep_per_seed=10, blind=True)
-    poses = poses[suppress(poses, model.center, model.diameter, MOST, distance=0.1, angle_deg=12.0)]
+    poses = poses[suppress(poses, model.center, model.diameter, MOST // part, distance=0.1, angle_deg=12.0)]
     if len(poses) == 0:
         return none
     for keep, samples, shift, turn_deg in FUNNEL:
         poses, _ = judge.ordered(poses, 40)
-        poses = poses[suppress(poses, model.center, model.diameter, keep, distance=0.05, angle_deg=6.0)]
+        followed = -(-keep // part)
+        poses = poses[suppress(poses, model.center, model.diameter, followed, distance=0.05, angle_deg=6.0)]
         poses, rank = polish(judge, poses, side=40, rounds=1, samples=samples, shift=shift, turn_deg=turn_deg)
     return poses[np.argsort(-rank, kind="stable")]

@@ -16,7 +16,7 @@ from storm_core.refinement.icp import refine
 from storm_core.registration.judge import Judge
 from storm_core.registration.twins import resolve_twins
 from storm_core.som.blind import blind_candidates
-from storm_core.som.scan import MAX_SEEDS, scan, scan_image
+from storm_core.som.scan import MAX_SEEDS, ScanImage, scan, scan_image
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
 PLACED = 900
@@ -28,11 +28,14 @@ CONVINCING = 0.6
 FLAT = 0.015
 """Thickness [m] up to which an object that lies on a table is part of the table's plane."""
 
-HIDDEN_EVERY = 6
-"""Every so many-th search of the whole image, for an object that was seen before, looks where depth is missing."""
+HIDDEN_EVERY, HIDDEN_PART = 6, 4
+"""Every so many-th search of the whole image, for an object that was seen before, also looks where depth is missing,
+and does such a part of that: all of it takes so long that an object that comes back meanwhile waits for a second."""
 
-LIVE_SEEDS, LIVE_LEAST = 700, 0.4
-"""A live search uses fewer seeds, and leaves to the next one what does not look at least so probable."""
+LIVE_SEEDS, LIVE_PLACED, LIVE_REFINED, LIVE_LEAST = 175, 250, 12, 0.4
+"""A live search uses fewer seeds, placements and candidates, and leaves to the next one, which uses other seeds, what
+does not look at least so probable. In 37 % of the time it finds 96 % of what 700 seeds and all candidates find: 81
+instead of 84 of 116 objects in single frames of the validation sequences."""
 
 HYPOTHESES = 8
 """Poses handed to registration."""
@@ -84,18 +87,16 @@ class GeometricLocalizer:
         """Around the last pose, and when nothing convincing is there, the whole image.
 
         A live search comes back soon, and the first to answer counts: what is hidden now may soon not be, so that only
-        some searches look where depth is missing, and those look nowhere else.
+        some searches also look where depth is missing.
         """
         name = onboarded.model.name
         found = self._around(features, onboarded, hint)
         if not isinstance(found, Localization):
-            tried = self._tried.get(name, 0)
-            hidden = tried % HIDDEN_EVERY == HIDDEN_EVERY - 1
-            if hidden:
-                poses = self.hidden_candidates(features, onboarded, hint)
-            else:
-                poses = self.candidates(features, onboarded, hint, LIVE_SEEDS)
-            found = self._answer(features, onboarded, poses, max(self._config.uncertain, LIVE_LEAST))
+            tried, least = self._tried.get(name, 0), max(self._config.uncertain, LIVE_LEAST)
+            found = self._answer(features, onboarded, self.live_candidates(features, onboarded, hint, tried), least)
+            if not isinstance(found, Localization) and tried % HIDDEN_EVERY == HIDDEN_EVERY - 1:
+                poses = self.hidden_candidates(features, onboarded, hint, HIDDEN_PART, tried // HIDDEN_EVERY)
+                found = self._answer(features, onboarded, poses, least)
             self._tried[name] = tried + 1
         if isinstance(found, Localization):
             self._tried[name] = 0
@@ -161,23 +162,39 @@ class GeometricLocalizer:
             probability=probability,
         )
 
-    def candidates(
-        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, seeds: int = MAX_SEEDS
-    ) -> NDArray[np.float64]:
+    def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first."""
-        model = onboarded.model
-        region = _region(features.frame, hint)
-        image = scan_image(
+        image = self._scan_image(features, onboarded, hint, MAX_SEEDS)
+        return self._refined(features, onboarded, image, PLACED, self._config.max_candidates)
+
+    def live_candidates(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, draw: int
+    ) -> NDArray[np.float64]:
+        """The same at a third of the cost, from the seeds of this draw."""
+        image = self._scan_image(features, onboarded, hint, LIVE_SEEDS, draw)
+        return self._refined(features, onboarded, image, LIVE_PLACED, min(LIVE_REFINED, self._config.max_candidates))
+
+    def _scan_image(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, seeds: int, draw: int = 0
+    ) -> ScanImage:
+        return scan_image(
             features,
             self._config.min_depth,
             self._config.max_depth,
             4,
-            region,
-            on_plane=model.size.min() < FLAT,
+            _region(features.frame, hint),
+            on_plane=onboarded.model.size.min() < FLAT,
             most=seeds,
+            draw=draw,
         )
+
+    def _refined(
+        self, features: FrameFeatures, onboarded: Onboarded, image: ScanImage, placed: int, most: int
+    ) -> NDArray[np.float64]:
+        """At most so many poses (K, 4, 4), best first, from so many placements of the scan."""
+        model = onboarded.model
         poses, _ = scan(image, onboarded.templates, model.diameter, model.center)
-        poses = poses[suppress(poses, model.center, model.diameter, PLACED, distance=0.12, angle_deg=20.0)]
+        poses = poses[suppress(poses, model.center, model.diameter, placed, distance=0.12, angle_deg=20.0)]
         if len(poses) == 0:
             return poses
         # The scan's sparse points rank well within one place, badly between places: rank anew by all pixels.
@@ -188,7 +205,7 @@ class GeometricLocalizer:
                 poses,
                 model.center,
                 model.diameter,
-                5 * self._config.max_candidates,
+                5 * most,
                 distance=0.15,
                 angle_deg=20.0,
                 quota=8,
@@ -197,16 +214,17 @@ class GeometricLocalizer:
         poses, _, _ = refine(features, model, poses, side=32, iterations=6, gate=(0.3, 0.1))
         odds = VERIFIER.ranking(compare(features, model, poses, side=40))
         poses = poses[np.argsort(-odds, kind="stable")]
-        poses = poses[
-            suppress(poses, model.center, model.diameter, self._config.max_candidates, distance=0.1, angle_deg=15.0)
-        ]
+        poses = poses[suppress(poses, model.center, model.diameter, most, distance=0.1, angle_deg=15.0)]
         return refine(features, model, poses, side=56, iterations=6, gate=(0.1, 0.04))[0]
 
-    def hidden_candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
-        """Distinct candidate poses (K, 4, 4) where depth is missing, best first."""
+    def hidden_candidates(
+        self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, part: int = 1, draw: int = 0
+    ) -> NDArray[np.float64]:
+        """Distinct candidate poses (K, 4, 4) where depth is missing, best first; see `blind_candidates`."""
         region = _region(features.frame, hint)
         image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region)
-        return blind_candidates(Judge(features, onboarded.model), onboarded, image, region)[:HYPOTHESES]
+        judge = Judge(features, onboarded.model)
+        return blind_candidates(judge, onboarded, image, region, part=part, draw=draw)[:HYPOTHESES]
 
     def _from_mask(self, frame: Frame, name: str, mask: NDArray[np.bool_]) -> Localization | NotFound:
         if not mask.any():

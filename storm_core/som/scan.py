@@ -57,11 +57,13 @@ def scan_image(
     *,
     on_plane: bool = False,
     most: int = MAX_SEEDS,
+    draw: int = 0,
 ) -> ScanImage:
     """Subsample the frame by 2 and choose seeds off the dominant plane, or `on_plane` too; in `region` (H, W) if given.
 
     Args:
       most: seeds beyond this number are thinned at random.
+      draw: another number draws other ones.
     """
     frame = features.frame
     depth = np.ascontiguousarray(frame.depth[::2, ::2])
@@ -76,16 +78,18 @@ def scan_image(
     use = off_plane & grid
     if region is not None:
         use &= region[::2, ::2]
-    v, u = thinned(*np.nonzero(use), most)
+    v, u = thinned(*np.nonzero(use), most, draw)
     seeds = np.stack([u, v], -1).astype(np.int32)
     return ScanImage(depth, features.normal, chroma_of(smooth), camera, seeds, depth[v, u].astype(float))
 
 
-def thinned(v: NDArray[np.int64], u: NDArray[np.int64], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """At most so many of the pixels, drawn at random."""
+def thinned(
+    v: NDArray[np.int64], u: NDArray[np.int64], most: int, draw: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """At most so many of the pixels, drawn at random; another draw draws others."""
     if len(v) <= most:
         return v, u
-    pick = np.sort(np.random.default_rng(0).choice(len(v), most, replace=False))
+    pick = np.sort(np.random.default_rng(draw).choice(len(v), most, replace=False))
     return v[pick], u[pick]
 
 

@@ -64,6 +64,12 @@ class Seen:
         moved_by = scene_motion(self.frame, frame)
         return None if moved_by is None else np.ascontiguousarray(moved_by @ self.cam_from_obj)
 
+    def expected(self, frame: Frame) -> Pose:
+        """Where it is now if it stands still: as far as the camera's motion is known, or else the scene shows it."""
+        camera_motion = frame.camera_motion(self.frame)
+        carried = self.carried(frame) if camera_motion is None else camera_motion @ self.cam_from_obj
+        return self.cam_from_obj if carried is None else carried
+
     def turned(self, frame: Frame, model: ObjectModel) -> Pose | None:
         """Where the landmarks on the object itself say that it is now; None when too few agree."""
         before, pairs = landmarks(self.frame), matches(self.frame, frame)

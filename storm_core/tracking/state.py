@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.geometry.pose import proper
 from storm_core.tracking.histogram import ColorModel
 from storm_core.tracking.motion import Velocity
 from storm_core.tracking.reseed import Seen
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.tracking.texture import KeyFrame
+from storm_core.tracking.uncertainty import turned_axes
 
 HISTORY = 90
 """Poses remembered for corrections that arrive late."""
@@ -48,3 +50,10 @@ class TrackState:
     key: KeyFrame | None = None
     view: SparseView | None = None
     history: deque[tuple[int, NDArray[np.float64]]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+    def see_from(self, cam_from_earlier_cam: NDArray[np.float64]) -> None:
+        """The camera has moved by this (4, 4): the same belief about the object, as seen from the new place."""
+        turn = cam_from_earlier_cam[:3, :3]
+        self.cam_from_obj = proper(cam_from_earlier_cam @ self.cam_from_obj)
+        self.velocity = Velocity(turn @ self.velocity.linear, turn @ self.velocity.angular)
+        self.covariance = turned_axes(self.covariance, turn)

@@ -90,9 +90,7 @@ class RegionDepthTracker:
         model = self._models[name]
         pose = np.array(registration.cam_from_obj, np.float64, order="C")
         if name in self._last:
-            last = self._last[name]
-            carried = last.carried(frame)
-            pose = continued(model, pose, last.cam_from_obj if carried is None else carried)
+            pose = continued(model, pose, self._last[name].expected(frame))
             registration = replace(registration, cam_from_obj=pose)
         view = rendered_view(model, pose, frame.camera)
         colors = ColorModel(count(frame, view, tolerance(model.diameter)))
@@ -171,6 +169,9 @@ class RegionDepthTracker:
     def _follow(self, frame: Frame, state: TrackState) -> Track | TrackFailure:
         model, name = state.model, state.model.name
         dt = (frame.stamp_ns - state.stamp_ns) * 1e-9
+        camera_motion = frame.camera_motion(state.last.frame)
+        if camera_motion is not None:
+            state.see_from(camera_motion)
         predicted = expected(state, dt, self._config)
         if predicted[2, :3] @ model.center + predicted[2, 3] < 0.02:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")

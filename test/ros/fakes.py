@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from storm_core.errors import MeshError
+from storm_core.evidence.explained import AT_THE_LENS
 from storm_core.geometry.camera import PinholeCamera
+from storm_core.geometry.instances import mesh_name
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation, so3_exp
 from storm_core.types import (
@@ -40,6 +42,13 @@ def pose_at(stamp_ns: int) -> np.ndarray:
     return from_rotation_translation(so3_exp([0.0, 0.0, 0.1 * t]), [0.001 * t, 0.0, 0.5])
 
 
+def at_place(stamp_ns: int, x: float) -> np.ndarray:
+    """The same for an object that lies x [m] to the right."""
+    pose = pose_at(stamp_ns)
+    pose[0, 3] += x
+    return pose
+
+
 def frame_at(stamp_ns: int, visible: bool = True) -> Frame:
     rgb = np.full((24, 32, 3), VISIBLE if visible else HIDDEN, np.uint8)
     depth = np.full((24, 32), 0.5, np.float32)
@@ -67,6 +76,7 @@ class FakeStages:
     version: int = 0
     renewed: list[tuple[str, ...]] = field(default_factory=list)
     healthy: float | None = None
+    places: tuple[float, ...] = (0.0,)
 
     def stages(self) -> Stages:
         return Stages(models=lambda config: {n: self._model(n) for n in config.objects or self.names},
@@ -82,7 +92,7 @@ class FakeStages:
         return config.objects or self.names
 
     def _model(self, name: str) -> ObjectModel:
-        return replace(textured_box(name), sha256=f"{name} {self.version}")
+        return replace(textured_box(name), sha256=f"{mesh_name(name)} {self.version}")
 
     def renew(self, models, config):
         self.renewed.append(tuple(models))
@@ -98,8 +108,11 @@ class FakeStages:
             assert self.release.wait(20)
         if not shows(frame):
             return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE, detail="dark")
+        free = [pose for pose in (at_place(frame.stamp_ns, x) for x in self.places) if _there(frame, pose)]
+        if not free:
+            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.NO_CANDIDATE, detail="gone")
         return Localization(object_name=object_name, stamp_ns=frame.stamp_ns, mask=np.ones(frame.depth.shape, bool),
-                            cam_from_objs=pose_at(frame.stamp_ns)[None], probability=0.9)
+                            cam_from_objs=free[0][None], probability=0.9)
 
     def register(self, frame, localization):
         self.registered.append((localization.object_name, frame.stamp_ns))
@@ -111,7 +124,8 @@ class FakeStages:
         self.reset_names.append(object_name)
 
     def judge(self, frame, track):
-        right = shows(frame) and np.allclose(track.cam_from_obj, pose_at(frame.stamp_ns), atol=1e-6)
+        right = shows(frame) and any(np.allclose(track.cam_from_obj, at_place(frame.stamp_ns, x), atol=1e-6)
+                                     for x in self.places)
         return Judgement(object_name=track.object_name, stamp_ns=track.stamp_ns,
                          verdict=Verdict.HEALTHY if right else Verdict.LOST, probability=0.95 if right else 0.02,
                          reason=Reason.CONFIRMED if right else Reason.DEPTH_DISAGREES, evidence=Evidence(inlier=0.5))
@@ -119,6 +133,12 @@ class FakeStages:
     def refine(self, frame, registration):
         return FakeParticles(cam_from_objs=np.repeat(registration.cam_from_obj[None], 4, 0), weights=np.full(4, 0.25),
                              registration=registration)
+
+
+def _there(frame: Frame, pose: np.ndarray) -> bool:
+    """Nobody has taken it out of the frame."""
+    u, v = frame.camera.project(pose[:3, 3])
+    return frame.depth[round(v), round(u)] > 2 * AT_THE_LENS
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +154,11 @@ class FakeTracker:
     def __init__(self, owner: FakeStages) -> None:
         self._owner = owner
         self._stamps: dict[str, int] = {}
+        self._places: dict[str, float] = {}
 
     def start(self, frame, registration):
+        x = registration.cam_from_obj[0, 3] - pose_at(frame.stamp_ns)[0, 3]
+        self._places[registration.object_name] = min(self._owner.places, key=lambda place: abs(place - x))
         assert frame.stamp_ns == registration.stamp_ns, "a registration belongs to the frame it is started with"
         self._stamps[registration.object_name] = frame.stamp_ns
 
@@ -158,7 +181,8 @@ class FakeTracker:
             assert frame.stamp_ns > before, f"{name} was tracked from {before} back to {frame.stamp_ns}"
             self._stamps[name] = frame.stamp_ns
             if shows(frame):
-                out[name] = Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=pose_at(frame.stamp_ns),
+                pose = at_place(frame.stamp_ns, self._places[name])
+                out[name] = Track(object_name=name, stamp_ns=frame.stamp_ns, cam_from_obj=pose,
                                   covariance=COVARIANCE, innovation=0.01, missing=self._owner.missing)
             else:
                 self.stop(name)

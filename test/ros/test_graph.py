@@ -56,7 +56,7 @@ def as_described(process):
     return {"executable": process.executable, "name": process.nodes[0] if len(process.nodes) == 1 else None,
             "namespace": process.namespace, "files": process.parameter_files, "parameters": dict(process.parameters),
             "remappings": process.remappings, "arguments": process.arguments,
-            "nice": (process.nice, process.nice_when_active),
+            "nice": (process.nice, process.nice_after_start),
             "respawn": process.respawn, "package": "storm_ros"}
 
 
@@ -130,7 +130,7 @@ def test_a_flag_that_is_neither_true_nor_false_is_refused():
 
 def test_the_tracker_keeps_its_core():
     nice = {process.name: process.nice for process in graph_processes(GraphOptions())}
-    active = {process.name: process.nice + process.nice_when_active for process in graph_processes(GraphOptions())}
+    active = {process.name: process.nice + process.nice_after_start for process in graph_processes(GraphOptions())}
     assert active["som_node"] == nice["score_node"] == BACKGROUND_NICE
     assert nice["som_node"] == 0, "the first pose waits for its start"
     assert nice["viz_node"] > 0, "the first pose does not wait for pictures"

@@ -5,16 +5,19 @@ import time
 import numpy as np
 import pytest
 from lifecycle_msgs.srv import GetState
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from storm_core.errors import ConfigError, SetupError
-from storm_core.types import Reason
+from storm_core.types import Reason, Track
 from storm_ros import conversions, names, qos, records
+from storm_ros.between import tracks_of
+from storm_ros.detections import EpochTrack, tracks_message
 from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
 from test.ros.bench import ALL, PERIOD, stamp_of
-from test.ros.fakes import FakeStages, pose_at
+from test.ros.fakes import COVARIANCE, FakeStages, pose_at
 
 pytestmark = pytest.mark.ros
 
@@ -184,3 +187,34 @@ def test_a_node_refuses_to_start_with_a_wrong_parameter(bench):
         bench(classes=(TomNode,), **{"monitor.helthy": 0.5})
     with pytest.raises(SetupError, match="primary = 'plate' is none of the objects: cup"):
         bench(classes=(SupervisorNode,), primary="plate")
+
+
+def test_two_objects_of_one_mesh_are_followed_under_names_of_their_own(bench):
+    b = bench(FakeStages(places=(-0.12, 0.12)), objects=["cup", "cup#2", "cup#3"])
+    for name in ("cup", "cup#2"):
+        b.await_state("TRACKING", name)
+    b.until(lambda: len(b.heard["detections"]) > 60, "no detections")
+    sides = {"cup": set(), "cup#2": set()}
+    for message in b.heard["detections"]:
+        for detection in message.detections:
+            assert detection.results[0].hypothesis.class_id == "cup"
+            sides[detection.id].add(np.sign(detection.bbox.center.position.x))
+    assert sorted(map(tuple, sides.values())) == [(-1.0,), (1.0,)], "each at a place of its own, all the time"
+    assert b.status("cup#3")["state"] in ("SEARCHING", "ABSENT"), "there is no third one"
+    # Whoever is reset comes back where the other one is not.
+    assert b.call(Trigger, "supervisor_node/cup_2/reset", Trigger.Request()).success
+    b.until(lambda: "TRACKING" in (b.status("cup#2")["state"], b.status("cup#3")["state"]), "the free place is lost")
+    held = {name for name in ("cup", "cup#2", "cup#3") if b.status(name)["state"] == "TRACKING"}
+    assert "cup" in held and len(held) == 2
+
+
+def test_what_is_said_about_a_frame_is_read_once_for_all_nodes_of_a_process():
+    stamp = 1_234_567_890
+    track = Track(object_name="cup", stamp_ns=stamp, cam_from_obj=pose_at(stamp), covariance=COVARIANCE, innovation=0.0)
+    raw = serialize_message(tracks_message([EpochTrack(track=track, epoch=7)], stamp, "optical"))
+    first, again = tracks_of(raw), tracks_of(bytes(bytearray(raw)))
+    assert first is again and (first.stamp_ns, first.frame_id) == (stamp, "optical")
+    assert [(item.epoch, item.track.object_name) for item in first.items] == [(7, "cup")]
+    assert np.allclose(first.items[0].track.cam_from_obj, pose_at(stamp))
+    other = tracks_of(serialize_message(tracks_message([], stamp + 1, "optical")))
+    assert other is not first and other.items == []

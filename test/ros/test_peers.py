@@ -62,24 +62,37 @@ def test_qos_can_be_overridden_by_parameters(bench):
             "a best-effort camera cannot match a reliable subscriber, and nobody says so")
 
 
+def reach_any(b, wanted, epoch):
+    """Wait until the object is in one of these states, after so many epochs."""
+    deadline = time.monotonic() + 60.0
+    while not (int(b.status()["epoch"]) == epoch and b.status()["state"] in wanted):
+        assert time.monotonic() < deadline, f"{wanted} is not reached; last status: {b.status()}"
+        time.sleep(0.001)
+
+
 def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
-    """200 resets at random moments of search, registration, verification and tracking."""
+    """200 resets at random moments of search, registration, verification and tracking.
+
+    The moments are states, not times: a machine that is slow today comes as far in them as a fast one.
+    """
     b = bench()
     rng = random.Random(1)
     b.await_state("TRACKING")
     first = int(b.status()["epoch"])
     client = b.node.create_client(Trigger, "supervisor_node/cup/reset")
     assert client.wait_for_service(5.0)
-    caught = []
-    for _ in range(INTERLEAVINGS):
-        time.sleep(rng.choice((0.0, 0.005, 0.02, 0.05)) * rng.random())
-        caught.append(b.status()["state"])
-        assert client.call(Trigger.Request(), timeout_sec=10.0).success
+    for count in range(INTERLEAVINGS):
+        reach_any(b, {rng.choice(("SEARCHING", "REGISTERING", "VERIFYING")), "TRACKING"}
+                  if count % 4 else {"TRACKING"}, first + count)
+        time.sleep(0.02 * rng.random())
+        assert client.call(Trigger.Request(), timeout_sec=60.0).success
     b.until(lambda: int(b.status()["epoch"]) == first + INTERLEAVINGS and b.status()["state"] == "TRACKING",
             "it does not come back")
-    assert {"SEARCHING", "TRACKING"} <= set(caught) and len(set(caught)) >= 3, f"only while {set(caught)}"
     history = [(stamp_of(m), records.values_of(m.status[0])) for m in b.heard["status"]]
     epochs = [int(values["epoch"]) for _, values in history]
+    caught = {before["state"] for (_, before), (_, after) in zip(history, history[1:], strict=False)
+              if before["epoch"] != after["epoch"]}
+    assert {"SEARCHING", "TRACKING"} <= caught and len(caught) >= 3, f"only while {caught}"
     assert epochs == sorted(epochs)
     published, begun = {stamp_of(m) for m in b.heard["pose"]}, None
     for stamp, values in history:
@@ -139,8 +152,9 @@ def test_two_graphs_side_by_side_do_not_hear_each_other():
         left.until(lambda: left.heard["pose"] and left.heard["tf"], "no poses")
         assert {t.child_frame_id for m in left.heard["tf"] for t in m.transforms} == {"left_cup"}
         assert {stamp_of(m) for m in left.heard["pose"]} <= set(left.sent) and right.heard["pose"] == []
-        topics = dict(left.node.get_topic_names_and_types())
-        assert "/left/object_pose" in topics and "/right/object_pose" in topics and "/object_pose" not in topics
+        left.until(lambda: {"/left/object_pose", "/right/object_pose"} <= dict(left.node.get_topic_names_and_types())
+                   .keys(), "a graph's topics are not there")
+        assert "/object_pose" not in dict(left.node.get_topic_names_and_types())
         reports = {s.name for m in left.heard["diagnostics"] for s in m.status}
         left.until(lambda: {s.name for m in left.heard["diagnostics"] for s in m.status}
                    >= {"/left/pose_node", "/right/pose_node"}, f"diagnostics are one for the robot: {reports}")

@@ -218,7 +218,7 @@ def test_live_searches_look_around_the_last_pose_first_and_share_the_rest(
     model = textured_box()
     localizer = GeometricLocalizer({model.name: model}, SomConfig(), onboarding)
     done: list[str] = []
-    for kind in ("candidates", "hidden_candidates"):
+    for kind in ("live_candidates", "hidden_candidates"):
         search = getattr(GeometricLocalizer, kind)
         monkeypatch.setattr(GeometricLocalizer, kind,
                             lambda *a, kind=kind, search=search: (done.append(kind), search(*a))[1])
@@ -229,5 +229,5 @@ def test_live_searches_look_around_the_last_pose_first_and_share_the_rest(
     empty = frame_of([(model, shifted(0.0, 0.0, 5.0))], noise=0.002)
     for _ in range(2 * HIDDEN_EVERY):
         assert not isinstance(localizer.localize(empty, model.name, hint), Localization)
-    one_round = ["candidates"] * (HIDDEN_EVERY - 1) + ["hidden_candidates"]
+    one_round = ["live_candidates"] * HIDDEN_EVERY + ["hidden_candidates"]
     assert done == 2 * one_round

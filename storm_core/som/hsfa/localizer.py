@@ -12,7 +12,7 @@ from torch import Tensor
 from storm_core.config import OnboardingConfig, SomConfig
 from storm_core.errors import BackendError, ConfigError
 from storm_core.models.store import resolve
-from storm_core.onboarding.onboard import cache_folder
+from storm_core.onboarding.array_cache import cache_folder
 from storm_core.onboarding.views import ReferenceViews
 from storm_core.som.hsfa import checkpoint
 from storm_core.som.hsfa.channels import channels
