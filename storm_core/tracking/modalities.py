@@ -27,8 +27,9 @@ def colorless(frame: Frame, center: NDArray[np.float64], diameter: float) -> boo
       center: of the object in the camera frame (3,) [m]. diameter: [m].
     """
     cam = frame.camera
-    u, v = cam.fx * center[0] / center[2] + cam.cx, cam.fy * center[1] / center[2] + cam.cy
-    reach = max(0.75 * diameter * cam.fx / center[2], 8.0)
+    x, y, z = center.tolist()
+    u, v = cam.fx * x / z + cam.cx, cam.fy * y / z + cam.cy
+    reach = max(0.75 * diameter * cam.fx / z, 8.0)
     dark, bright = clipped_kernel(frame.rgb, u, v, reach, DARK, BRIGHT)
     return bool(max(dark, bright) > CLIPPED)
 

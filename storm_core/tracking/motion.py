@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.pose import so3_log
+from storm_core.kernels import njit
 from storm_core.refinement.icp import apply_at
 
 DAMPING = 0.9
@@ -38,9 +39,19 @@ def predict(
 ) -> NDArray[np.float64]:
     """The pose (4, 4) after dt [s] of damped constant velocity; center_obj (3,) is the point that moves straight."""
     step = DAMPING * min(max(dt, 0.0), MAX_STEP)
-    out = cam_from_obj.copy()
-    center = cam_from_obj[:3, :3] @ center_obj + cam_from_obj[:3, 3]
-    apply_at(out, center, np.concatenate([velocity.linear, velocity.angular]) * step)
+    return carried_kernel(cam_from_obj, center_obj, velocity.linear, velocity.angular, step)
+
+
+@njit(cache=True)
+def carried_kernel(cam_from_obj, center_obj, linear, angular, dt):
+    """The pose (4, 4) after moving for dt [s] at constant velocity about the object's centre."""
+    out, pivot, xi = cam_from_obj.copy(), np.empty(3), np.empty(6)
+    for i in range(3):
+        pivot[i] = out[i, 3]
+        for k in range(3):
+            pivot[i] += out[i, k] * center_obj[k]
+        xi[i], xi[i + 3] = linear[i] * dt, angular[i] * dt
+    apply_at(out, pivot, xi)
     return out
 
 

@@ -1,13 +1,12 @@
 """Other starts for an alignment: where an object may have gone when the expected place does not fit."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import angle_between
+from storm_core.geometry.turn import angle_kernel
 from storm_core.kernels import njit
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.histogram import color_bin
@@ -81,9 +80,19 @@ class Seen:
 
 def surprise(model: ObjectModel, expected: Pose, found: Pose) -> float:
     """Pose change in diameters: shift of the centre plus the turn seen at half a diameter."""
-    change = found - expected
-    shift = change[:3, :3] @ model.center + change[:3, 3]
-    return math.sqrt(shift @ shift) / model.diameter + 0.5 * float(angle_between(expected, found))
+    return surprise_kernel(model.center, model.diameter, expected, found)
+
+
+@njit(cache=True)
+def surprise_kernel(center, diameter, expected, found):
+    """See `surprise`."""
+    square = 0.0
+    for i in range(3):
+        shift = found[i, 3] - expected[i, 3]
+        for k in range(3):
+            shift += (found[i, k] - expected[i, k]) * center[k]
+        square += shift * shift
+    return np.sqrt(square) / diameter + 0.5 * angle_kernel(expected, found)
 
 
 def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases: list[Pose]) -> list[Pose]:

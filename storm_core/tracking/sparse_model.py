@@ -4,7 +4,6 @@ The tracker only knows `SparseView`; whether it was rendered a moment ago or loo
 does not matter to it. Points and normals live in the object frame, so a view stays usable while the pose is refined.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -275,8 +274,20 @@ def turned_away(view: SparseView, cam_from_obj: NDArray[np.float64], center: NDA
     The angle between the lines of sight to the centre, seen from the object [rad], plus the logarithm of the ratio of
     their lengths. A turn in the image plane changes nothing.
     """
-    before = view.cam_from_obj[:3, :3].T @ view.cam_from_obj[:3, 3] + center
-    now = cam_from_obj[:3, :3].T @ cam_from_obj[:3, 3] + center
-    lengths = math.sqrt(before @ before), math.sqrt(now @ now)
-    cosine = (before @ now) / max(lengths[0] * lengths[1], 1e-12)
-    return math.acos(max(-1.0, min(cosine, 1.0))) + abs(math.log(max(lengths[1], 1e-9) / max(lengths[0], 1e-9)))
+    return turned_away_kernel(view.cam_from_obj, cam_from_obj, center)
+
+
+@njit(cache=True)
+def turned_away_kernel(before, now, center):
+    """See `turned_away`."""
+    squares, product = np.zeros(2), 0.0
+    for i in range(3):
+        sights = center[i], center[i]
+        for k in range(3):
+            sights = sights[0] + before[k, i] * before[k, 3], sights[1] + now[k, i] * now[k, 3]
+        squares[0] += sights[0] * sights[0]
+        squares[1] += sights[1] * sights[1]
+        product += sights[0] * sights[1]
+    lengths = np.sqrt(squares)
+    cosine = product / max(lengths[0] * lengths[1], 1e-12)
+    return np.arccos(max(-1.0, min(cosine, 1.0))) + abs(np.log(max(lengths[1], 1e-9) / max(lengths[0], 1e-9)))

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.pose import angle_between
+from storm_core.geometry.turn import angle_kernel
 from storm_core.kernels import njit
 from storm_core.tracking.sparse_model import SparseView
 from storm_core.types import Frame
@@ -62,7 +62,7 @@ class KeyFrame:
         now, then = (max(float(pose[2, :3] @ self._middle + pose[2, 3]), 1e-3)
                      for pose in (cam_from_obj, self.cam_from_obj))
         scale = now / then
-        return bool(1 / KEEP_SCALE < scale < KEEP_SCALE and angle_between(self.cam_from_obj, cam_from_obj) < KEEP_ANGLE)
+        return bool(1 / KEEP_SCALE < scale < KEEP_SCALE and angle_kernel(self.cam_from_obj, cam_from_obj) < KEEP_ANGLE)
 
     def likeness(self, frame: Frame, cam_from_obj: NDArray[np.float64], tolerance: float) -> float:
         """Correlation in [-1, 1] of the remembered and the seen small pictures at a pose; 0 when too little is seen."""
