@@ -166,6 +166,8 @@ class SupervisorNode(StormNode):
         silent = time.monotonic() - self._last_frame
         topic = self.resolve_topic_name(names.CAMERA_INFO)
         lacking = [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
+        if not self._followed and time.monotonic() - self._begun > self.config.input.timeout:
+            lacking.append(f"no message on {self.resolve_topic_name(names.TRACKS)} yet; is pose_node active?")
         return lacking + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:

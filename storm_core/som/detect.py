@@ -28,7 +28,7 @@ CONVINCING = 0.6
 FLAT = 0.015
 """Thickness [m] up to which an object that lies on a table is part of the table's plane."""
 
-HIDDEN_EVERY, HIDDEN_PART = 6, 4
+HIDDEN_EVERY, HIDDEN_PART = 6, 8
 """Every so many-th search of the whole image, for an object that was seen before, also looks where depth is missing,
 and does such a part of that: all of it takes so long that an object that comes back meanwhile waits for a second."""
 

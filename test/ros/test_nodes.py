@@ -189,23 +189,27 @@ def test_a_node_refuses_to_start_with_a_wrong_parameter(bench):
         bench(classes=(SupervisorNode,), primary="plate")
 
 
-def test_two_objects_of_one_mesh_are_followed_under_names_of_their_own(bench):
-    b = bench(FakeStages(places=(-0.12, 0.12)), objects=["cup", "cup#2", "cup#3"])
-    for name in ("cup", "cup#2"):
-        b.await_state("TRACKING", name)
-    b.until(lambda: len(b.heard["detections"]) > 60, "no detections")
-    sides = {"cup": set(), "cup#2": set()}
-    for message in b.heard["detections"]:
+def test_objects_of_one_mesh_are_followed_under_names_of_their_own(bench):
+    """Three are looked for where two are: who gets a place is chance, but nobody gets another's."""
+    wanted = ("cup", "cup#2", "cup#3")
+    b = bench(FakeStages(places=(-0.12, 0.12)), objects=list(wanted), **{"input.timeout": 60.0})
+
+    def tracked():
+        return {name for name in wanted if b.status(name).get("state") == "TRACKING"}
+
+    b.until(lambda: len(tracked()) == 2, "two are not tracked")
+    held, begun = tracked(), len(b.heard["detections"])
+    b.until(lambda: len(b.heard["detections"]) > begun + 40, "no detections")
+    sides = {name: set() for name in held}
+    for message in b.heard["detections"][begun + 5:]:
         for detection in message.detections:
             assert detection.results[0].hypothesis.class_id == "cup"
-            sides[detection.id].add(np.sign(detection.bbox.center.position.x))
+            sides[detection.id].add(float(np.sign(detection.bbox.center.position.x)))
     assert sorted(map(tuple, sides.values())) == [(-1.0,), (1.0,)], "each at a place of its own, all the time"
-    assert b.status("cup#3")["state"] in ("SEARCHING", "ABSENT"), "there is no third one"
-    # Whoever is reset comes back where the other one is not.
-    assert b.call(Trigger, "supervisor_node/cup_2/reset", Trigger.Request()).success
-    b.until(lambda: "TRACKING" in (b.status("cup#2")["state"], b.status("cup#3")["state"]), "the free place is lost")
-    held = {name for name in ("cup", "cup#2", "cup#3") if b.status(name)["state"] == "TRACKING"}
-    assert "cup" in held and len(held) == 2
+    gone, stays = sorted(held)
+    assert b.call(Trigger, f"supervisor_node/{names.token(gone)}/reset", Trigger.Request()).success
+    b.until(lambda: len(tracked()) == 2, "the free place is lost")
+    assert stays in tracked(), "who was not reset stays"
 
 
 def test_what_is_said_about_a_frame_is_read_once_for_all_nodes_of_a_process():
