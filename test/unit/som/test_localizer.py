@@ -284,21 +284,6 @@ def test_wrong_queries_are_one_clear_line(tmp_path: Path, capsys: pytest.Capture
         assert words in capsys.readouterr().err
 
 
-def test_the_geometric_backend_segments_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    frame, masks = table_frame(BOX, THREE[1:2])
-    mesh = trimesh.Trimesh(BOX.vertices, BOX.faces, vertex_colors=BOX.colors, process=False)
-    mesh.export(tmp_path / "box.ply")
-    cv2.imwrite(str(tmp_path / "q.png"), np.ascontiguousarray(frame.rgb[..., ::-1]))
-    cv2.imwrite(str(tmp_path / "d.png"), np.round(frame.depth * 1e4).astype(np.uint16))
-    (tmp_path / "camera.json").write_text(json.dumps({"cam_K": CAMERA.matrix.ravel().tolist(), "depth_scale": 0.1}))
-    assert cli.main(["segment", "--query", str(tmp_path / "q.png"), "--depth", str(tmp_path / "d.png"), "--camera",
-                     str(tmp_path / "camera.json"), "--object", str(tmp_path / "box.ply"), "--mesh-unit", "m", "--out",
-                     str(tmp_path / "out"), f"--set=onboarding.cache={tmp_path / 'c'}",
-                     "--set=onboarding.rotations=256"]) == 0, capsys.readouterr().err
-    estimate, = read_mask_results(tmp_path / "out" / "masks.json")
-    assert iou(estimate.mask(), masks[0]) > 0.9
-
-
 def test_a_localization_never_has_an_empty_mask() -> None:
     with pytest.raises(InputError, match="NotFound"):
         Localization(object_name="a", stamp_ns=0, mask=np.zeros((3, 3), bool), cam_from_objs=np.zeros((0, 4, 4)),
