@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from storm_core.config import HsfaConfig, OnboardingConfig, SomConfig, StormConfig
-from storm_core.errors import BackendError, ConfigError, InputError, WeightsError
+from storm_core.errors import BackendError, InputError, WeightsError
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 from test.synthetic import CAMERA, pose, textured_box
 from test.unit.som.small import DINO, dino_backbone, dino_network, lite_network, saved, small_views, table_frame, torch
@@ -190,8 +190,8 @@ def test_sam_only_replaces_masks_it_agrees_with(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORM_WEIGHTS", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="som.hsfa.weights"):
-        open_localizer({}, SomConfig(backend="hsfa"), OnboardingConfig())
+    with pytest.raises(WeightsError, match="no.safetensors"):
+        open_localizer({}, SomConfig(hsfa=HsfaConfig(weights=str(tmp_path / "no.safetensors"))), OnboardingConfig())
     file = saved(dino_network(), tmp_path / "net.safetensors")
     with pytest.raises(WeightsError, match="storm weights fetch dinov2-base"):
         open_localizer({}, SomConfig(hsfa=HsfaConfig(weights=str(file))), OnboardingConfig())
