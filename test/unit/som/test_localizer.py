@@ -1,5 +1,6 @@
 """The learned backend as a Localizer: instances, NotFound with a reason, hints, SAM 2, command line."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+import yaml
 
 from storm_core.config import HsfaConfig, OnboardingConfig, SomConfig, StormConfig
 from storm_core.errors import BackendError, InputError, WeightsError
@@ -17,8 +19,9 @@ from test.unit.som.small import DINO, dino_backbone, dino_network, lite_network,
 
 from storm_core.bop.mask_results import read_mask_results  # isort: skip
 from storm_core.cli import main as cli  # isort: skip
+from storm_core.models.shipped import shipped_file  # isort: skip
 from storm_core.som.hsfa.instances import split  # isort: skip
-from storm_core.som.hsfa.localizer import HsfaLocalizer, device_of, open_localizer  # isort: skip
+from storm_core.som.hsfa.localizer import SHIPPED, HsfaLocalizer, device_of, open_localizer  # isort: skip
 from storm_core.som.hsfa.network import Masks  # isort: skip
 from storm_core.som.hsfa.prompts import prompts_from  # isort: skip
 from storm_core.som.sam import SamLocalizer, TransformersSam, open_sam  # isort: skip
@@ -201,6 +204,21 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_sam(str(tmp_path / "sam2.1_hiera_tiny.pt"))
     with pytest.raises(BackendError, match="no device"):
         device_of("abacus")
+
+
+def test_the_shipped_network_is_that_of_the_manifest_and_needs_no_name(tmp_path: Path) -> None:
+    file = shipped_file(SHIPPED)
+    listed = yaml.safe_load((file.parent / "manifest.yaml").read_text())["shipped"]
+    entry, = [entry for entry in listed if entry["file"] == file.name]
+    content = file.read_bytes()
+    assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert len(content) <= 10e6
+    som = open_localizer({"box": small_views()}, SomConfig(backend="hsfa"), OnboardingConfig(cache=str(tmp_path)))
+    frame, masks = table_frame(BOX, THREE[1:2])
+    rows, columns = np.nonzero(masks[0])
+    box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+    answer = som.localize(frame, "box", Hint(box=box))
+    assert isinstance(answer, NotFound) or iou(answer.mask, masks[0]) > 0.3, "what it is sure of is the object"
 
 
 def test_without_torch_the_backend_says_so_and_the_geometric_one_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
