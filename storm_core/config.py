@@ -26,7 +26,7 @@ class OnboardingConfig:
 class HsfaConfig:
     """The learned backend; read only when som.backend is hsfa."""
 
-    weights: str = param("", "checkpoint of the network, as `storm train som` writes it")
+    weights: str = param("", "checkpoint of `storm train som`; empty = the small network that is shipped")
     backbone: str = param("dinov2-base", "DINOv2 weights: a name of `storm weights list` or a folder")
     text: str = param("", "descriptions.json of `storm describe`; empty = without text")
     text_encoder: str = param("clip-text", "text encoder: a name of `storm weights list` or a folder")

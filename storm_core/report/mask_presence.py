@@ -7,20 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.evidence.compare import TELLING_CONTRAST
-from storm_core.geometry.mesh import ObjectModel
 from storm_core.metrics.bootstrap import block_resamples, ratio_samples, share_interval
 from storm_core.metrics.ranking import auroc
 from storm_core.report.mask_table import JudgedImage, Key
 
 RIGHT_IOU = 0.75
 """IoU from which a mask counts as the object's."""
-
-LOG_OFFSET = 16.0
-"""Added to a colour before its logarithm is taken, as the comparison of pictures does."""
-
-PLAIN = 0.3 * TELLING_CONTRAST
-"""Standard deviation of the log colour below which a surface is untextured, as for the decoys of registration."""
 
 POINTS = 200
 """Points of a curve that are kept."""
@@ -66,18 +58,6 @@ def presence_figures(asked: Sequence[Question], accept: float, textured: Mapping
     groups = {"all": list(asked), "textured": [q for q in asked if textured[q.obj_id]],
               "untextured": [q for q in asked if not textured[q.obj_id]]}
     return {name: _figures(group, accept, seed) for name, group in groups.items() if group}
-
-
-def is_textured(model: ObjectModel) -> bool:
-    """Whether the colours of the surface vary enough to tell one pose or object from another."""
-    if model.colors is None:
-        return False
-    corners = model.vertices[model.faces].astype(float)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    tone = np.log(model.colors[model.faces].astype(float) + LOG_OFFSET).mean(1)
-    share = (area / area.sum())[:, None]
-    variance = (share * tone**2).sum(0) - (share * tone).sum(0) ** 2
-    return bool(np.sqrt(np.maximum(variance, 0).mean()) >= PLAIN)
 
 
 def _figures(asked: Sequence[Question], accept: float, seed: int) -> dict[str, Any]:

@@ -4,6 +4,8 @@ An occluder near the camera throws a shadow in which active stereo measures noth
 nowhere. The background still tells how far away an object can be, and the picture where and how it lies.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from storm_core.geometry.suppress import suppress
 from storm_core.onboarding.onboard import Onboarded
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import polish
-from storm_core.som.scan import ScanImage, scan, thinned
+from storm_core.som.scan import SEEN, ScanImage, scan, thinned
 
 MAX_SEEDS = 640
 """Seeds, each tried at several distances, are thinned to so many."""
@@ -20,10 +22,10 @@ MAX_SEEDS = 640
 STEPS = (0.02, 0.15, 0.3, 0.45, 0.65, 1.0, 1.5)
 """How far before the background the surface may lie [diameters]."""
 
-LEAST, LEAST_MASKED = 0.3, 0.02
+LEAST, LEAST_MASKED = 0.1, 0.02
 """Scan score of a placement that is worth a look: anywhere, and where a mask already says much."""
 
-MOST = 1000
+MOST = 600
 """Placements that are compared with the whole picture."""
 
 FUNNEL = ((240, 6, 0.07, 10.0), (72, 14, 0.05, 7.0), (24, 28, 0.04, 5.0), (10, 40, 0.02, 3.0))
@@ -77,15 +79,25 @@ def blind_candidates(judge: Judge, onboarded: Onboarded, image: ScanImage, regio
     none = np.zeros((0, 4, 4))
     if model.colors is None:
         return none
+    judge = replace(judge, least_seen=SEEN)
     image = blind_image(image, model.diameter, 4, region, most=MAX_SEEDS // part, draw=draw)
     least = LEAST if judge.mask is None else LEAST_MASKED
     poses, _ = scan(image, onboarded.templates, model.diameter, model.center, least=least, keep_per_seed=10, blind=True)
     poses = poses[suppress(poses, model.center, model.diameter, MOST // part, distance=0.1, angle_deg=12.0)]
     if len(poses) == 0:
         return none
+    rank, _ = judge.judge(poses, 40)
     for keep, samples, shift, turn_deg in FUNNEL:
-        poses, _ = judge.ordered(poses, 40)
+        poses = poses[_best_first(rank)]
+        if len(poses) == 0:
+            return none
         followed = -(-keep // part)
         poses = poses[suppress(poses, model.center, model.diameter, followed, distance=0.05, angle_deg=6.0)]
         poses, rank = polish(judge, poses, side=40, rounds=1, samples=samples, shift=shift, turn_deg=turn_deg)
-    return poses[np.argsort(-rank, kind="stable")]
+    return poses[_best_first(rank)]
+
+
+def _best_first(rank: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of all that rank at all."""
+    order = np.argsort(-rank, kind="stable")
+    return order[np.isfinite(rank[order])]

@@ -8,6 +8,7 @@ from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.explained import without
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.silhouette import modal_mask
+from storm_core.evidence.texture import is_textured
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.suppress import suppress
@@ -50,6 +51,7 @@ class GeometricLocalizer:
     def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
         self._config = config
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
+        self._telling = {name: is_textured(model) for name, model in models.items()}
         self._tried: dict[str, int] = {}
 
     def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
@@ -58,12 +60,12 @@ class GeometricLocalizer:
         onboarded, features = self._onboarded[object_name], frame_features(frame)
         if hint.cam_from_obj is not None:
             return self._live(features, onboarded, hint)
-        poses = self.candidates(features, onboarded, hint)
-        found = self._answer(features, onboarded, poses, CONVINCING)
-        if isinstance(found, Localization):
-            return found
-        poses = np.concatenate([poses, self.hidden_candidates(features, onboarded, hint)])
-        return self._answer(features, onboarded, poses, self._config.uncertain)
+        poses, probable = _judged(features, onboarded, self.candidates(features, onboarded, hint))
+        if len(poses) == 0 or probable.max() < CONVINCING:
+            hidden, _ = _judged(features, onboarded, self.hidden_candidates(features, onboarded, hint))
+            if len(hidden):
+                poses, probable = _likeliest(features, onboarded.model, np.concatenate([poses, hidden]))
+        return _answer(features, onboarded.model, poses, probable, self._config.uncertain)
 
     def localize_all(self, frame: Frame, object_name: str, hint: Hint) -> list[Localization] | NotFound:
         """Every instance, in the order in which they are found; the best of nothing but uncertain answers alone.
@@ -93,10 +95,11 @@ class GeometricLocalizer:
         found = self._around(features, onboarded, hint)
         if not isinstance(found, Localization):
             tried, least = self._tried.get(name, 0), max(self._config.uncertain, LIVE_LEAST)
-            found = self._answer(features, onboarded, self.live_candidates(features, onboarded, hint, tried), least)
+            poses = self.live_candidates(features, onboarded, hint, tried)
+            found = _answer(features, onboarded.model, *_judged(features, onboarded, poses), least)
             if not isinstance(found, Localization) and tried % HIDDEN_EVERY == HIDDEN_EVERY - 1:
                 poses = self.hidden_candidates(features, onboarded, hint, HIDDEN_PART, tried // HIDDEN_EVERY)
-                found = self._answer(features, onboarded, poses, least)
+                found = _answer(features, onboarded.model, *_judged(features, onboarded, poses), least)
             self._tried[name] = tried + 1
         if isinstance(found, Localization):
             self._tried[name] = 0
@@ -109,58 +112,7 @@ class GeometricLocalizer:
         poses = np.repeat(hint.cam_from_obj[None], len(shifts), 0)
         poses[:, :3, 3] += shifts
         poses, _, _ = refine(features, model, poses, side=40, iterations=8, gate=(0.25, 0.06))
-        return self._answer(features, onboarded, poses, CONVINCING, turns=False)
-
-    def _answer(
-        self,
-        features: FrameFeatures,
-        onboarded: Onboarded,
-        poses: NDArray[np.float64],
-        least: float,
-        *,
-        turns: bool = True,
-    ) -> Localization | NotFound:
-        """The verifier's choice among candidates (N, 4, 4); NotFound below the probability `least`.
-
-        turns: where none is convincing, their twins by the symmetries of the shape alone are candidates as well.
-        """
-        frame, model = features.frame, onboarded.model
-        object_name = model.name
-        if len(poses) == 0:
-            return NotFound(
-                object_name=object_name,
-                stamp_ns=frame.stamp_ns,
-                reason=Reason.NO_CANDIDATE,
-                detail="no template is supported by the image",
-            )
-        poses, probable = _likeliest(features, model, poses)
-        if turns and probable.max() < CONVINCING and model.colors is not None and len(onboarded.shape_symmetries) > 1:
-            twins = resolve_twins(features, model, poses, onboarded.shape_symmetries, side=64)
-            turned, likelier = _likeliest(features, model, twins[:HYPOTHESES])
-            # So many tries make something look fair by chance: only a convincing one counts.
-            if likelier.max() >= CONVINCING:
-                poses, probable = turned, likelier
-        # Registration refines them all, and may prefer another than the first: any of them may be the object.
-        probability = float(probable.max())
-        best = poses[probable.argmax()]
-        if probability < least:
-            return NotFound(
-                object_name=object_name,
-                stamp_ns=frame.stamp_ns,
-                reason=Reason.VERIFIER_REJECTED,
-                detail=f"the best candidate has probability {probability:.2f}",
-                probability=probability,
-            )
-        mask = modal_mask(frame, model, best)
-        if not mask.any():
-            return NotFound(object_name=object_name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY)
-        return Localization(
-            object_name=object_name,
-            stamp_ns=frame.stamp_ns,
-            mask=mask,
-            cam_from_objs=poses,
-            probability=probability,
-        )
+        return _answer(features, model, *_likeliest(features, model, poses), CONVINCING)
 
     def candidates(self, features: FrameFeatures, onboarded: Onboarded, hint: Hint) -> NDArray[np.float64]:
         """Refined distinct candidate poses (K, 4, 4), best first."""
@@ -220,7 +172,12 @@ class GeometricLocalizer:
     def hidden_candidates(
         self, features: FrameFeatures, onboarded: Onboarded, hint: Hint, part: int = 1, draw: int = 0
     ) -> NDArray[np.float64]:
-        """Distinct candidate poses (K, 4, 4) where depth is missing, best first; see `blind_candidates`."""
+        """Distinct candidate poses (K, 4, 4) where depth is missing, best first; see `blind_candidates`.
+
+        None where the model's colours tell nothing: what has no depth then proves nothing, and is never accepted.
+        """
+        if not self._telling[onboarded.model.name]:
+            return np.zeros((0, 4, 4))
         region = _region(features.frame, hint)
         image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region)
         judge = Judge(features, onboarded.model)
@@ -234,6 +191,60 @@ class GeometricLocalizer:
         return Localization(
             object_name=name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=np.zeros((0, 4, 4)), probability=1.0
         )
+
+
+def _judged(
+    features: FrameFeatures, onboarded: Onboarded, cam_from_objs: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The likeliest of the poses (N, 4, 4) and their probabilities.
+
+    Where none is convincing, their twins by the symmetries of the shape alone are candidates as well.
+    """
+    model = onboarded.model
+    if len(cam_from_objs) == 0:
+        return cam_from_objs, np.zeros(0)
+    poses, probable = _likeliest(features, model, cam_from_objs)
+    if probable.max() < CONVINCING and model.colors is not None and len(onboarded.shape_symmetries) > 1:
+        twins = resolve_twins(features, model, poses, onboarded.shape_symmetries, side=64)
+        turned, likelier = _likeliest(features, model, twins[:HYPOTHESES])
+        # So many tries make something look fair by chance: only a convincing one counts.
+        if likelier.max() >= CONVINCING:
+            return turned, likelier
+    return poses, probable
+
+
+def _answer(
+    features: FrameFeatures,
+    model: ObjectModel,
+    cam_from_objs: NDArray[np.float64],
+    probable: NDArray[np.float64],
+    least: float,
+) -> Localization | NotFound:
+    """What to say about poses (N, 4, 4) with these probabilities (N,); NotFound below the probability `least`."""
+    frame = features.frame
+    if len(cam_from_objs) == 0:
+        return NotFound(
+            object_name=model.name,
+            stamp_ns=frame.stamp_ns,
+            reason=Reason.NO_CANDIDATE,
+            detail="no template is supported by the image",
+        )
+    # Registration refines them all, and may prefer another than the first: any of them may be the object.
+    probability = float(probable.max())
+    if probability < least:
+        return NotFound(
+            object_name=model.name,
+            stamp_ns=frame.stamp_ns,
+            reason=Reason.VERIFIER_REJECTED,
+            detail=f"the best candidate has probability {probability:.2f}",
+            probability=probability,
+        )
+    mask = modal_mask(frame, model, cam_from_objs[probable.argmax()])
+    if not mask.any():
+        return NotFound(object_name=model.name, stamp_ns=frame.stamp_ns, reason=Reason.MASK_EMPTY)
+    return Localization(
+        object_name=model.name, stamp_ns=frame.stamp_ns, mask=mask, cam_from_objs=cam_from_objs, probability=probability
+    )
 
 
 def _likeliest(

@@ -27,6 +27,11 @@ BLIND_CHROMA = 0.25
 """Chroma difference between a seed without depth and an anchor that is still tried."""
 
 OCCLUDED_VALUE = 0.4
+HIDDEN_VALUE = 0.25
+"""As OCCLUDED_VALUE where only colour votes: behind an occluder anything fits."""
+SEEN = 0.2
+"""Share of an object that must be in view for it to be looked for where only colour votes; with less the verifier
+accepts next to none."""
 MISSING_VALUE = 0.45
 BEHIND_VALUE = -0.3
 
@@ -145,7 +150,7 @@ def _evaluate(
     blind: where depth is missing, colour votes.
     """
     h, w = depth.shape
-    total = 0.0
+    total, hidden = 0.0, 0
     n_points, n_out = points.shape[1], outside.shape[1]
     ax, ay, az = points[t, anchor, 0], points[t, anchor, 1], points[t, anchor, 2]
     for i in range(n_points):
@@ -170,7 +175,8 @@ def _evaluate(
             continue
         e = zo - z
         if e < -tau:
-            total += OCCLUDED_VALUE
+            hidden += 1
+            total += HIDDEN_VALUE if blind else OCCLUDED_VALUE
         elif e > tau:
             total += BEHIND_VALUE
         else:
@@ -191,7 +197,7 @@ def _evaluate(
                 value *= 1.0 - 0.7 * min(np.sqrt(da * da + db * db) / 0.4, 1.0)
             total += value
     score = total / n_points
-    if score < least:
+    if score < least or (blind and hidden > (1.0 - SEEN) * n_points):
         return -1.0
     ring, n_ring = 0.0, 0
     for i in range(n_out):

@@ -143,7 +143,8 @@ def _judged(setup: Setup, estimates: "list[MaskEstimate]", accept: float, skippe
 def _add_details(results: dict[str, Any], setup: Setup, records: list[dict[str, Any]], judged: "list[JudgedImage]",
                  accept: float, benchmark: "Benchmark | None") -> None:
     """Confidence intervals, half visible targets, presence and strata."""
-    from storm_core.report.mask_presence import is_textured, presence_figures, questions
+    from storm_core.evidence.texture import is_textured
+    from storm_core.report.mask_presence import presence_figures, questions
     from storm_core.report.mask_targets import half_visible, mask_intervals, mask_strata, right_poses
 
     seed, registered = setup.config.seed, results["registered"]

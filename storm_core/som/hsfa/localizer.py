@@ -11,6 +11,7 @@ from torch import Tensor
 
 from storm_core.config import OnboardingConfig, SomConfig
 from storm_core.errors import BackendError, ConfigError
+from storm_core.models.shipped import shipped_file
 from storm_core.models.store import resolve
 from storm_core.onboarding.array_cache import cache_folder
 from storm_core.onboarding.views import ReferenceViews
@@ -23,6 +24,8 @@ from storm_core.som.hsfa.network import HsfaNetwork, Memory
 from storm_core.som.hsfa.window import Window, around, whole
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 
+SHIPPED = "som_lite.safetensors"
+"""The small network that comes with STORM (models/som_lite.md)."""
 FAINT = 0.2
 """Share of the full answer's logit range that still tells where to look closer: sigmoid above this."""
 ZOOM_GROW, ZOOM_BELOW = 2.0, 0.6
@@ -117,14 +120,11 @@ def open_localizer(views: Mapping[str, ReferenceViews], config: SomConfig,
     """The localizer that som.hsfa describes.
 
     Raises:
-      ConfigError: no checkpoint is named, or descriptions and network do not go together.
+      ConfigError: descriptions and network do not go together.
       WeightsError, BackendError: weights are missing or do not fit; the device does not exist.
     """
     settings = config.hsfa
-    if not settings.weights:
-        raise ConfigError("som.backend hsfa needs a trained network: set som.hsfa.weights to a checkpoint of "
-                          "`storm train som`")
-    path = Path(settings.weights).expanduser()
+    path = Path(settings.weights).expanduser() if settings.weights else shipped_file(SHIPPED)
     header = checkpoint.read_header(path)
     backbone = None
     if header.settings.encoder == "dinov2":

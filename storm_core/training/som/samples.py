@@ -84,18 +84,18 @@ class Samples(torch.utils.data.Dataset):
         if self._training:
             lamp, chosen = int(shared.integers(len(views.lights))), shared.permutation(len(views))[:count].tolist()
         # Objects with fewer views than asked for repeat some, so that all samples of a batch are alike.
-        chosen = (chosen * data.views)[:data.views]
+        chosen = tuple((chosen * data.views)[:data.views])
         out = {"query": torch.from_numpy(channels(frame.rgb, frame.depth, frame.camera, window, views.diameter)),
-               "views": self._views(source, key, lamp)[chosen] if not self._training else
-               view_input(views, s.input_px, lamp, chosen),
+               "views": self._views(source, key, lamp, chosen),
                "target": torch.from_numpy(np.clip(window.sampled(s.mask_px).cut(mask.astype(np.float32)), 0, 1))[None]}
         if s.text_dim:
             out["text"] = self._texts.get(key, torch.zeros(s.text_dim))
         return out
 
     @lru_cache(maxsize=64)  # noqa: B019  samples live as long as the process
-    def _views(self, source: Source, key: str, lamp: int) -> Tensor:
-        return view_input(source.views(key), self._network.input_px, lamp)
+    def _views(self, source: Source, key: str, lamp: int, chosen: tuple[int, ...]) -> Tensor:
+        """Input of these views; neighbours that ask for one object share it."""
+        return view_input(source.views(key), self._network.input_px, lamp, list(chosen))
 
     def _drawn(self, rng: np.random.Generator) -> tuple:
         """A source, an object of it, a frame and the object's mask in it; all False when it is absent."""

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storm_core.bop.dataset import Annotation
+from storm_core.evidence.texture import is_textured
 from storm_core.metrics.mask_ap import MaskMatches
-from storm_core.report.mask_presence import Question, is_textured, presence_figures, questions
+from storm_core.report.mask_presence import Question, presence_figures, questions
 from storm_core.report.mask_table import JudgedImage
 from storm_core.report.mask_targets import half_visible, mask_intervals, right_poses
 from test.synthetic import bracket, pose, textured_box

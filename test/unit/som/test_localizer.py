@@ -1,5 +1,6 @@
 """The learned backend as a Localizer: instances, NotFound with a reason, hints, SAM 2, command line."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,17 +9,19 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+import yaml
 
 from storm_core.config import HsfaConfig, OnboardingConfig, SomConfig, StormConfig
-from storm_core.errors import BackendError, ConfigError, InputError, WeightsError
+from storm_core.errors import BackendError, InputError, WeightsError
 from storm_core.types import Frame, Hint, Localization, NotFound, Reason
 from test.synthetic import CAMERA, pose, textured_box
 from test.unit.som.small import DINO, dino_backbone, dino_network, lite_network, saved, small_views, table_frame, torch
 
 from storm_core.bop.mask_results import read_mask_results  # isort: skip
 from storm_core.cli import main as cli  # isort: skip
+from storm_core.models.shipped import shipped_file  # isort: skip
 from storm_core.som.hsfa.instances import split  # isort: skip
-from storm_core.som.hsfa.localizer import HsfaLocalizer, device_of, open_localizer  # isort: skip
+from storm_core.som.hsfa.localizer import SHIPPED, HsfaLocalizer, device_of, open_localizer  # isort: skip
 from storm_core.som.hsfa.network import Masks  # isort: skip
 from storm_core.som.hsfa.prompts import prompts_from  # isort: skip
 from storm_core.som.sam import SamLocalizer, TransformersSam, open_sam  # isort: skip
@@ -190,8 +193,8 @@ def test_sam_only_replaces_masks_it_agrees_with(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORM_WEIGHTS", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="som.hsfa.weights"):
-        open_localizer({}, SomConfig(backend="hsfa"), OnboardingConfig())
+    with pytest.raises(WeightsError, match="no.safetensors"):
+        open_localizer({}, SomConfig(hsfa=HsfaConfig(weights=str(tmp_path / "no.safetensors"))), OnboardingConfig())
     file = saved(dino_network(), tmp_path / "net.safetensors")
     with pytest.raises(WeightsError, match="storm weights fetch dinov2-base"):
         open_localizer({}, SomConfig(hsfa=HsfaConfig(weights=str(file))), OnboardingConfig())
@@ -201,6 +204,21 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_sam(str(tmp_path / "sam2.1_hiera_tiny.pt"))
     with pytest.raises(BackendError, match="no device"):
         device_of("abacus")
+
+
+def test_the_shipped_network_is_that_of_the_manifest_and_needs_no_name(tmp_path: Path) -> None:
+    file = shipped_file(SHIPPED)
+    listed = yaml.safe_load((file.parent / "manifest.yaml").read_text())["shipped"]
+    entry, = [entry for entry in listed if entry["file"] == file.name]
+    content = file.read_bytes()
+    assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert len(content) <= 10e6
+    som = open_localizer({"box": small_views()}, SomConfig(backend="hsfa"), OnboardingConfig(cache=str(tmp_path)))
+    frame, masks = table_frame(BOX, THREE[1:2])
+    rows, columns = np.nonzero(masks[0])
+    box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+    answer = som.localize(frame, "box", Hint(box=box))
+    assert isinstance(answer, NotFound) or iou(answer.mask, masks[0]) > 0.3, "what it is sure of is the object"
 
 
 def test_without_torch_the_backend_says_so_and_the_geometric_one_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,21 +300,6 @@ def test_wrong_queries_are_one_clear_line(tmp_path: Path, capsys: pytest.Capture
             (["segment", "--query", str(tmp_path / "no.png"), "--object", "x", "--set", "som.backend=hsfa"], "no.png")):
         assert cli.main(arguments) == 1
         assert words in capsys.readouterr().err
-
-
-def test_the_geometric_backend_segments_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    frame, masks = table_frame(BOX, THREE[1:2])
-    mesh = trimesh.Trimesh(BOX.vertices, BOX.faces, vertex_colors=BOX.colors, process=False)
-    mesh.export(tmp_path / "box.ply")
-    cv2.imwrite(str(tmp_path / "q.png"), np.ascontiguousarray(frame.rgb[..., ::-1]))
-    cv2.imwrite(str(tmp_path / "d.png"), np.round(frame.depth * 1e4).astype(np.uint16))
-    (tmp_path / "camera.json").write_text(json.dumps({"cam_K": CAMERA.matrix.ravel().tolist(), "depth_scale": 0.1}))
-    assert cli.main(["segment", "--query", str(tmp_path / "q.png"), "--depth", str(tmp_path / "d.png"), "--camera",
-                     str(tmp_path / "camera.json"), "--object", str(tmp_path / "box.ply"), "--mesh-unit", "m", "--out",
-                     str(tmp_path / "out"), f"--set=onboarding.cache={tmp_path / 'c'}",
-                     "--set=onboarding.rotations=256"]) == 0, capsys.readouterr().err
-    estimate, = read_mask_results(tmp_path / "out" / "masks.json")
-    assert iou(estimate.mask(), masks[0]) > 0.9
 
 
 def test_a_localization_never_has_an_empty_mask() -> None:
