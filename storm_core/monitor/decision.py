@@ -48,7 +48,7 @@ fitted to the tracker's own errors on the validation split."""
 FARTHEST = 50.0
 """Log-odds beyond which a probability is what it is [log-odds]: exp() has an end."""
 
-TWIN_WEIGHT = 4.0
+TWIN_WEIGHT = 1.5
 """Log-odds that one log-odd of a twin's lead takes from a pose before the watch is certain."""
 
 DOUBTS = {

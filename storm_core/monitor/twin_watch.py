@@ -41,7 +41,7 @@ FAR = 0.2
 """Displacement [diameters] from which a turn is watched. A twin looks better once the pose is more than half the way to
 it: that of a nearer twin would convict poses that are within 0.1 diameter."""
 
-LIMIT = 1.5
+LIMIT = 4.0
 """Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
 
 

@@ -14,7 +14,8 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("AUROC", "auroc", "ratio"), ("FPR at 99 % TPR", "fpr_at_tpr99", "share"),
     ("latency p50 [frames]", "latency_frames_p50", "number"), ("p95", "latency_frames_p95", "number"),
     ("noticed in 5", "detected_5", "share"), ("false alarms / 10k", "false_alarms_per_10k", "number"),
-    ("false re-registrations / 20k", "false_reregistrations_per_20k", "number"), ("coverage", "coverage", "share"),
+    ("false re-registrations / 20k", "false_reregistrations_per_20k", "number"),
+    ("of those in view", "needless_reregistrations_per_20k", "number"), ("coverage", "coverage", "share"),
     ("wrong but trusted", "trusted_wrong", "share"), ("ECE", "ece", "share"))
 """Heading, key, kind of number."""
 

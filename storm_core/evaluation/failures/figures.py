@@ -24,6 +24,8 @@ MERGED = 5
 RESAMPLES = 300
 GREY = (0.1, 0.2)
 """Errors [diameters] that `auroc_clear` leaves out: neither right nor plainly wrong."""
+IN_VIEW = 0.4
+"""Visible share from which giving up a right pose has no excuse: up to 60 % occlusion."""
 INTERVALS = ("auroc", "fpr_at_tpr99", "coverage", "false_alarms_per_10k", "detected_5")
 
 
@@ -68,7 +70,8 @@ def figures(items: Sequence[Watched], *, curves: bool = False) -> dict[str, Any]
     auroc, fpr_at_tpr99: of wrong against right poses in frames that show the object; auroc_clear without errors of 0.1
     to 0.2 diameters. latency_frames_*: see `latencies`, inf = missed. detected_5: share of failures noticed within 5
     frames. false_alarms_per_10k: healthy frames in which the pose is called lost. coverage: share of healthy frames
-    with trust. trusted_wrong: share of frames that deserve no trust in which it is given.
+    with trust. needless_reregistrations: the false ones of objects of which IN_VIEW was to be seen all the time;
+    in_view_frames: healthy frames of such. trusted_wrong: share of frames that deserve no trust in which it is given.
     """
     label = _joined([i.labels for i in items])
     score, trusted, lost = (np.concatenate([getattr(i.word, key) for i in items]) if items else np.empty(0)
@@ -81,6 +84,11 @@ def figures(items: Sequence[Watched], *, curves: bool = False) -> dict[str, Any]
     healthy, bad = label.healthy, label.untrustworthy
     false = sum(false_reregistrations(i.word.reregistered, i.word.published, i.labels.healthy,
                                       i.labels.hidden | i.labels.stale) for i in items)
+    needless, in_view = 0, 0
+    for i in items:
+        seen = i.labels.healthy & ~(i.labels.visible < IN_VIEW)
+        needless += false_reregistrations(i.word.reregistered, i.word.published, seen, i.labels.hidden | i.labels.stale)
+        in_view += int(seen.sum())
     stated = bool(items) and items[0].word.stated
     calibrated = calibration(np.clip(score[use], 0, 1), label.right[use]) if stated else None
     out: dict[str, Any] = {
@@ -93,6 +101,8 @@ def figures(items: Sequence[Watched], *, curves: bool = False) -> dict[str, Any]
         "false_alarms_per_10k": _per(lost & healthy, healthy) * 1e4,
         "false_reregistrations": false,
         "false_reregistrations_per_20k": 2e4 * false / int(healthy.sum()) if healthy.any() else float("nan"),
+        "needless_reregistrations": needless, "in_view_frames": in_view,
+        "needless_reregistrations_per_20k": 2e4 * needless / in_view if in_view else float("nan"),
         "coverage": _per(trusted & healthy, healthy), "trusted_wrong": _per(trusted & bad, bad),
         "ece": float("nan") if calibrated is None else calibrated.ece}
     if curves:
