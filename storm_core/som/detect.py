@@ -51,7 +51,7 @@ class GeometricLocalizer:
     def __init__(self, models: dict[str, ObjectModel], config: SomConfig, onboarding: OnboardingConfig) -> None:
         self._config = config
         self._onboarded = {name: onboard(model, onboarding) for name, model in models.items()}
-        self._telling = {name: is_textured(model) for name, model in models.items()}
+        self._telling: dict[str, bool] = {}
         self._tried: dict[str, int] = {}
 
     def localize(self, frame: Frame, object_name: str, hint: Hint) -> Localization | NotFound:
@@ -176,7 +176,10 @@ class GeometricLocalizer:
 
         None where the model's colours tell nothing: what has no depth then proves nothing, and is never accepted.
         """
-        if not self._telling[onboarded.model.name]:
+        model = onboarded.model
+        if model.sha256 not in self._telling:
+            self._telling[model.sha256] = is_textured(model)
+        if not self._telling[model.sha256]:
             return np.zeros((0, 4, 4))
         region = _region(features.frame, hint)
         image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region)

@@ -63,11 +63,12 @@ def test_qos_can_be_overridden_by_parameters(bench):
 
 
 def reach_any(b, wanted, epoch):
-    """Wait until the object is in one of these states, after so many epochs."""
+    """Wait until the object is in one of these states, in a later epoch than this; returns which."""
     deadline = time.monotonic() + 60.0
-    while not (int(b.status()["epoch"]) == epoch and b.status()["state"] in wanted):
+    while not (int(b.status()["epoch"]) > epoch and b.status()["state"] in wanted):
         assert time.monotonic() < deadline, f"{wanted} is not reached; last status: {b.status()}"
         time.sleep(0.001)
+    return int(b.status()["epoch"])
 
 
 def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
@@ -75,19 +76,25 @@ def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
 
     The moments are states, not times: a machine that is slow today comes as far in them as a fast one.
     """
-    b = bench()
+    fake = FakeStages()
+    b = bench(fake)
     rng = random.Random(1)
     b.await_state("TRACKING")
-    first = int(b.status()["epoch"])
+    epoch = int(b.status()["epoch"]) - 1
     client = b.node.create_client(Trigger, "supervisor_node/cup/reset")
     assert client.wait_for_service(5.0)
     for count in range(INTERLEAVINGS):
-        reach_any(b, {rng.choice(("SEARCHING", "REGISTERING", "VERIFYING")), "TRACKING"}
-                  if count % 4 else {"TRACKING"}, first + count)
+        # A starved machine loses the track by itself now and then: epochs are later, not exactly one more.
+        wanted = ({"TRACKING"}, {"SEARCHING"}, {"REGISTERING", "TRACKING"}, {"VERIFYING", "TRACKING"})[count % 4]
+        epoch = reach_any(b, wanted, epoch)
         time.sleep(0.02 * rng.random())
+        if count % 4 == 0:  # the next reset finds a search under way, whose answer then comes too late
+            fake.release.clear()
+        fake.hold = count % 4 == 0
         assert client.call(Trigger.Request(), timeout_sec=60.0).success
-    b.until(lambda: int(b.status()["epoch"]) == first + INTERLEAVINGS and b.status()["state"] == "TRACKING",
-            "it does not come back")
+        if not fake.hold:
+            fake.release.set()
+    b.until(lambda: int(b.status()["epoch"]) > epoch and b.status()["state"] == "TRACKING", "it does not come back")
     history = [(stamp_of(m), records.values_of(m.status[0])) for m in b.heard["status"]]
     epochs = [int(values["epoch"]) for _, values in history]
     caught = {before["state"] for (_, before), (_, after) in zip(history, history[1:], strict=False)
