@@ -102,7 +102,9 @@ def test_the_coarse_surface_wears_the_colours_of_the_fine_one() -> None:
 
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_matrices_are_positive_definite_when_they_have_full_rank(seed: int, columns: int) -> None:
-    factor = np.random.default_rng(seed).normal(size=(6, columns))
+    rng = np.random.default_rng(seed)
+    # Well conditioned but for the directions that are empty: rounding must not fill those.
+    factor = np.linalg.qr(rng.normal(size=(6, 6)))[0][:, :columns] * rng.uniform(0.5, 2.0, columns)
     gram = factor @ factor.T
     assert positive_definite(gram) == (columns == 6)
 
