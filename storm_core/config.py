@@ -99,7 +99,7 @@ class ScoreModelConfig:
     enable: bool = param(True, "refine registrations with Langevin particles")
     particles: int = param(32, "particles per object", "", 4, 512)
     steps: int = param(12, "annealed Langevin steps", "", 1, 200)
-    period: float = param(1.0, "time between refinements of a tracked pose", "s", 0.1, 3600.0)
+    period: float = param(2.0, "time between refinements of a tracked pose", "s", 0.1, 3600.0)
     method: str = param("analytic", "analytic: score of the depth image, no weights; network: the trained one",
                         choices=("analytic", "network"))
     weights: str = param("", "network: weights file; empty = the weights that ship with STORM")

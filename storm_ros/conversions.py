@@ -4,6 +4,7 @@ Quaternions are (x, y, z, w). Images go by `tobytes`: rclpy copies bytes at memo
 element.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseWithCovariance, Quaternion, Vector3
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -23,6 +23,7 @@ from storm_core.errors import InputError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.covariance import from_ros, to_ros
 from storm_core.geometry.pose import from_rotation_translation
+from storm_ros.quaternions import matrix_of, quaternion_of
 
 _CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 _YUV = {"yuv422": cv2.COLOR_YUV2RGB_UYVY, "uyvy": cv2.COLOR_YUV2RGB_UYVY,
@@ -174,8 +175,8 @@ def camera_info(camera: PinholeCamera, at: Header) -> CameraInfo:
 
 def to_pose(matrix: NDArray[np.float64]) -> Pose:
     """Pose message of a (4, 4) transform."""
-    x, y, z, w = (float(v) for v in Rotation.from_matrix(matrix[:3, :3]).as_quat())
-    tx, ty, tz = (float(v) for v in matrix[:3, 3])
+    x, y, z, w = quaternion_of(matrix[:3, :3])
+    tx, ty, tz = matrix[:3, 3].tolist()
     return Pose(position=Point(x=tx, y=ty, z=tz), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
@@ -187,10 +188,10 @@ def from_pose(pose: Pose) -> NDArray[np.float64]:
 
 def rotation_of(q: Quaternion) -> NDArray[np.float64]:
     """(3, 3). Raises InputError when it is no unit quaternion."""
-    xyzw = np.array([q.x, q.y, q.z, q.w])
-    if not np.isfinite(xyzw).all() or abs(np.linalg.norm(xyzw) - 1.0) > 1e-2:
-        raise InputError(f"orientation must be a unit quaternion, got (x, y, z, w) = {tuple(xyzw.tolist())}")
-    return Rotation.from_quat(xyzw).as_matrix()
+    xyzw = q.x, q.y, q.z, q.w
+    if not abs(math.hypot(*xyzw) - 1.0) <= 1e-2:  # nan is neither
+        raise InputError(f"orientation must be a unit quaternion, got (x, y, z, w) = {xyzw}")
+    return matrix_of(xyzw)
 
 
 def with_covariance(matrix: NDArray[np.float64], covariance: NDArray[np.float64]) -> PoseWithCovariance:

@@ -9,6 +9,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from storm_core.errors import SetupError, StormError
 from storm_ros.bond import Bond, form_bond
+from storm_ros.garbage import settle
 from storm_ros.parameters import declare, given_parameters
 from storm_ros.threads import use_threads
 from storm_ros.worker import Worker
@@ -77,6 +78,7 @@ class ManagedNode(LifecycleNode):
             self.begin()
             if self.get_parameter(BOND).value:
                 self._bond = form_bond(self)
+            settle()
             return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -1,6 +1,5 @@
 """What the nodes of the graph share beyond their life cycle: configuration, models, camera input, diagnostics."""
 
-import gc
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from storm_ros.camera_hub import CameraShare
 from storm_ros.camera_input import CameraInput
 from storm_ros.diagnostics import NodeDiagnostics
 from storm_ros.frames import LazyFrame
+from storm_ros.garbage import clear
 from storm_ros.lifecycle import LIFECYCLE_PARAMETERS, ManagedNode
 from storm_ros.live import refusal
 from storm_ros.parameters import declare_config, read_config
@@ -128,7 +128,7 @@ class StormNode(ManagedNode):
     def release(self) -> None:
         self.unbuild()
         self.models = {}
-        gc.collect()
+        clear()
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Accept what takes effect, and refuse with the reason what would not."""

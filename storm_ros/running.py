@@ -15,6 +15,7 @@ from storm_ros.dds import prepare_environment
 from storm_ros.executor import make_executor, spin
 from storm_ros.graph import CANNOT_START
 from storm_ros.lifecycle import ManagedNode
+from storm_ros.memory import keep_freed_memory
 from storm_ros.threads import prepare_threads
 
 SWITCH_INTERVAL = 0.0005
@@ -51,6 +52,7 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
       then says why.
     """
     prepare_threads()
+    keep_freed_memory()
     prepare_environment()
     rclpy.init(args=None if args is None else [sys.argv[0], *args])
     forward = _RosHandler(get_logger("storm"))

@@ -79,12 +79,15 @@ def fit_normal(depth, u, v, cam, out):
 
 
 @njit(cache=True, parallel=True, nogil=True, fastmath=True)
-def normals_kernel(depth, cam):
-    """`fit_normal` at every second pixel, (ceil(H/2), ceil(W/2), 3); 0 where there is none."""
+def normals_kernel(depth, cam, top, bottom, left, right):
+    """`fit_normal` at every second pixel, (ceil(H/2), ceil(W/2), 3); 0 where there is none and outside the window.
+
+    top, bottom, left, right: rows and columns of the result that are computed, the ends left out.
+    """
     h, w = depth.shape
     out = np.zeros(((h + 1) // 2, (w + 1) // 2, 3), np.float32)
-    for r in prange(out.shape[0]):
-        for q in range(out.shape[1]):
+    for r in prange(top, bottom):
+        for q in range(left, right):
             fit_normal(depth, 2 * q, 2 * r, cam, out[r, q])
     return out
 
@@ -92,7 +95,29 @@ def normals_kernel(depth, cam):
 @lru_cache(maxsize=2)
 def frame_features(frame: Frame) -> FrameFeatures:
     """Features of one frame; remembered for the newest frames, because several stages look at the same one."""
-    return FrameFeatures(frame, normals_kernel(frame.depth, frame.camera.vector))
+    h, w = frame.depth.shape
+    return FrameFeatures(frame, normals_kernel(frame.depth, frame.camera.vector, 0, (h + 1) // 2, 0, (w + 1) // 2))
+
+
+def features_around(frame: Frame, center: NDArray[np.float64], radius: float) -> FrameFeatures:
+    """Features for poses whose objects stay in a ball: normals in its picture only.
+
+    Args:
+      center: (3,) of the ball in the camera frame [m].
+      radius: [m].
+    """
+    h, w = ((n + 1) // 2 for n in frame.depth.shape)
+    fx, fy, cx, cy = frame.camera.vector
+    nearest = center[2] - radius
+    if nearest <= 0:
+        return frame_features(frame)
+    right_of, below = center[0] / center[2], center[1] / center[2]
+    u, v = fx * right_of + cx, fy * below + cy
+    # |x/z - X/Z| = |(x - X) Z - X (z - Z)| / (z Z) <= radius |(Z, X)| / (nearest Z), likewise for y.
+    reach_u, reach_v = (f * radius / nearest * np.hypot(1.0, slope) for f, slope in ((fx, right_of), (fy, below)))
+    left, right = (int(np.clip(x / 2, 0, w)) for x in (u - reach_u, u + reach_u + 2))
+    top, bottom = (int(np.clip(y / 2, 0, h)) for y in (v - reach_v, v + reach_v + 2))
+    return FrameFeatures(frame, normals_kernel(frame.depth, frame.camera.vector, top, bottom, left, right))
 
 
 def bare_features(frame: Frame) -> FrameFeatures:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storm_core.config import ScoreModelConfig
 from storm_core.evidence.compare import compare, to_evidence
-from storm_core.evidence.features import FrameFeatures, frame_features
+from storm_core.evidence.features import FrameFeatures, features_around
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import se3_exp, so3_log
 from storm_core.score_model.fitness import fitness_of
@@ -28,6 +28,9 @@ from storm_core.types import Frame, Registration
 
 START_SHIFT, START_TURN = 0.05, 0.15
 """First noise level: diameters, radians."""
+
+ROOM = 0.25
+"""How far from the given pose the image is prepared for particles [diameters]: five standard deviations."""
 
 LAST_LEVEL = 0.02
 """Last noise level relative to the first."""
@@ -89,7 +92,8 @@ class LangevinRefiner:
             poses, s = self._step(score, model, poses, registration.cam_from_obj, width, rng)
             history.append(poses.copy())
             score_history.append(s)
-        features = frame_features(frame)
+        radius = 0.5 * float(np.linalg.norm(model.size)) + ROOM * model.diameter
+        features = features_around(frame, center_of(model, registration.cam_from_obj[None])[0], radius)
         fitness = fitness_of(features, model, poses)
         best = poses[np.argsort(-fitness, kind="stable")[:POLISHED]]
         polished = self._polish(score, model, best, registration, sensor)

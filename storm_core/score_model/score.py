@@ -17,7 +17,7 @@ from storm_core.tracking.sparse_model import sample_surface
 from storm_core.types import Frame
 
 SIDE = 44
-"""Crop of one particle's render [px]."""
+"""Crop of one particle's render [px]; small enough for the coarse surface."""
 
 POINTS = 260
 CUT = 3.0
@@ -115,10 +115,9 @@ class DepthScore:
 
     def render(self, cam_from_objs: NDArray[np.float64]) -> None:
         """Find the visible points of poses (N, 4, 4) anew."""
-        m = self._model
-        self._visible = visible_kernel(
-            m.vertices, m.faces, m.center, m.diameter, cam_from_objs, self._frame.camera.vector, SIDE, POINTS
-        )
+        m, surface = self._model, self._model.coarse
+        self._visible = visible_kernel(surface.vertices, surface.faces, m.center, m.diameter, cam_from_objs,
+                                       self._frame.camera.vector, SIDE, POINTS)
 
     def __call__(
         self, cam_from_objs: NDArray[np.float64], width: float

@@ -6,6 +6,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 
 from storm_core.errors import DatasetError, InputError
@@ -16,6 +17,7 @@ from storm_core.types import Evidence, Judgement, ObjectOutput, Reason, Track, V
 from storm_ros import conversions as c
 from storm_ros import detections, records
 from storm_ros.frame_decoder import FrameDecoder
+from storm_ros.quaternions import matrix_of, quaternion_of
 from test.synthetic import textured_box
 
 RNG = np.random.default_rng(0)
@@ -245,3 +247,20 @@ def test_status_warns_of_a_track_without_depth_or_colour():
     half = records.object_status("cup", state, None, "", State.VERIFYING, (Reason.NO_DEPTH,))
     assert half.level == DiagnosticStatus.WARN and half.message == "TRACKING: confirmed (no_depth)"
     assert records.values_of(half)["missing"] == "no_depth"
+
+
+@given(st.lists(st.floats(-4.0, 4.0), min_size=3, max_size=3))
+@settings(max_examples=200)
+def test_quaternions_agree_with_scipy(turn):
+    rotation = Rotation.from_rotvec(turn)
+    matrix = rotation.as_matrix()
+    ours = np.array(quaternion_of(matrix))
+    assert min(np.abs(ours - rotation.as_quat()).max(), np.abs(ours + rotation.as_quat()).max()) < 1e-7
+    np.testing.assert_allclose(matrix_of(tuple(ours)), matrix, atol=1e-12)
+    np.testing.assert_allclose(matrix_of(tuple(0.99 * ours)), matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("half_turn", [
+    np.diag([1.0, -1.0, -1.0]), np.diag([-1.0, 1.0, -1.0]), np.diag([-1.0, -1.0, 1.0]), np.eye(3)])
+def test_half_turns_have_a_quaternion(half_turn):
+    np.testing.assert_allclose(matrix_of(quaternion_of(half_turn)), half_turn, atol=1e-15)

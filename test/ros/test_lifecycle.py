@@ -1,7 +1,9 @@
 """The life cycle as nav2's manager or a person drives it, and parameters that change while the nodes run."""
 
+import gc
 import sys
 import types
+import weakref
 
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -49,6 +51,18 @@ def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
             assert drive(b, name, transition), f"{name} refuses transition {transition}"
     b.until(lambda: "reregister" in str(b.node.get_service_names_and_types()), "the services are gone")
     b.await_state("TRACKING")
+
+
+def test_no_look_for_cycles_goes_through_what_start_up_has_made_and_deactivation_frees_it(bench):
+    b = bench()
+    b.await_state("TRACKING")
+    assert gc.get_freeze_count() > len(gc.get_objects())
+    pose = next(node for node in b.nodes if node.get_name() == "pose_node")
+    pose._tracker.itself = pose._tracker
+    tracker = weakref.ref(pose._tracker)
+    gc.freeze()
+    assert drive(b, "pose_node", DEACTIVATE)
+    assert tracker() is None
 
 
 def test_a_node_that_waits_says_what_it_waits_for(bench, monkeypatch):
