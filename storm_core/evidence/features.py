@@ -115,8 +115,8 @@ def features_around(frame: Frame, center: NDArray[np.float64], radius: float) ->
     u, v = fx * right_of + cx, fy * below + cy
     # |x/z - X/Z| = |(x - X) Z - X (z - Z)| / (z Z) <= radius |(Z, X)| / (nearest Z), likewise for y.
     reach_u, reach_v = (f * radius / nearest * np.hypot(1.0, slope) for f, slope in ((fx, right_of), (fy, below)))
-    left, right = (int(np.clip(x / 2, 0, w)) for x in (u - reach_u, u + reach_u + 2))
-    top, bottom = (int(np.clip(y / 2, 0, h)) for y in (v - reach_v, v + reach_v + 2))
+    left, right = (int(np.clip(x / 2, 0, w)) for x in (u - reach_u - 1, u + reach_u + 3))
+    top, bottom = (int(np.clip(y / 2, 0, h)) for y in (v - reach_v - 1, v + reach_v + 3))
     return FrameFeatures(frame, normals_kernel(frame.depth, frame.camera.vector, top, bottom, left, right))
 
 
