@@ -6,6 +6,9 @@ from collections.abc import Callable
 from storm_core.types import Frame
 from storm_ros.sync import RESTART_NS
 
+BACKLOG = 3
+"""Frames that wait when a node is held up for a moment, 100 ms at 30 Hz, instead of being skipped."""
+
 
 class LazyFrame:
     """A synchronised frame whose pixels are converted on first use, in the thread that uses them."""

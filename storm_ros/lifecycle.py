@@ -147,15 +147,17 @@ class ManagedNode(LifecycleNode):
 
         return super().create_timer(period, ticked if self.active else callback, *args, **kwargs)
 
-    def start_worker(self, name: str, handle: Callable[[T], None], threads: int = 1) -> Worker[T]:
+    def start_worker(self, name: str, handle: Callable[[T], None], threads: int = 1, backlog: int = 1) -> Worker[T]:
         """An inference thread that ends with the node's active time; call it from `begin`.
 
         Args:
           name: what it does.
           handle: called with each item.
           threads: cores its kernels may use; 0 = all.
+          backlog: items that may wait after a hiccup; see Worker.
         """
-        worker = Worker(f"{self.get_name()}-{name}", handle, self.report, self.fail, lambda: use_threads(threads))
+        worker = Worker(f"{self.get_name()}-{name}", handle, self.report, self.fail, lambda: use_threads(threads),
+                        backlog)
         self._workers.append(worker)
         worker.start()
         return worker

@@ -19,7 +19,7 @@ from storm_core.types import Reason, RegistrationFailure
 from storm_ros import conversions, names, qos, records
 from storm_ros.detections import read_localizations, read_tracks, tracks_message
 from storm_ros.following import Follower, Registering, RegisterJob, RegistrationDesk
-from storm_ros.frames import FrameBuffer, LazyFrame
+from storm_ros.frames import BACKLOG, FrameBuffer, LazyFrame
 from storm_ros.node import StormNode
 from storm_ros.records import Answer, Stage
 from storm_ros.running import run
@@ -55,7 +55,7 @@ class PoseNode(StormNode):
         self._registering = Registering(self._registrar, self._catching, self._buffer)
         self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
         self._tracks = self.create_publisher(Detection3DArray, names.TRACKS, qos.requests())
-        self._track_worker = self.start_worker("track", self._track)
+        self._track_worker = self.start_worker("track", self._track, backlog=BACKLOG)
         self.diagnostics.gauge("frames_skipped", lambda: self._track_worker.dropped)
         self._register_worker = self.start_worker("register", self._register, self.config.threads)
         self._inputs = [

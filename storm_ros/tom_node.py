@@ -12,7 +12,7 @@ from storm_core.pipeline.warmup import warm_up
 from storm_ros import names, qos, records
 from storm_ros.between import tracks_of
 from storm_ros.detections import EpochTrack
-from storm_ros.frames import LazyFrame
+from storm_ros.frames import BACKLOG, LazyFrame
 from storm_ros.join import StampJoin
 from storm_ros.node import StormNode
 from storm_ros.running import run
@@ -54,7 +54,7 @@ class TomNode(StormNode):
     def connect(self) -> None:
         self._join: StampJoin[LazyFrame, list[EpochTrack]] = StampJoin(kept=15)
         self._judgements = self.create_publisher(DiagnosticArray, names.JUDGEMENTS, qos.requests())
-        self._worker = self.start_worker("judge", self._judge)
+        self._worker = self.start_worker("judge", self._judge, backlog=BACKLOG)
         self.diagnostics.gauge("frames_skipped", lambda: self._worker.dropped)
         self._tracks = self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(),
                                                 raw=True)

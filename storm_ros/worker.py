@@ -1,7 +1,7 @@
 """One inference thread with a mailbox. Inference never runs on the executor, and the newest item wins."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -9,16 +9,21 @@ from storm_core.errors import StormError
 
 T = TypeVar("T")
 
+KEEPING_UP = 30
+"""Items in a row that find nothing waiting, after which a worker that had fallen behind counts as fast enough again."""
+
 
 class Worker(Generic[T]):
     """Handles items one after the other in a thread of its own.
 
-    The mailbox has one slot per key: a newer item replaces an unhandled older one (counted in `dropped`), and keys are
-    served in the order in which they became full.
+    The mailbox has one slot per key, and keys are served in the order in which they became full. A slot holds `backlog`
+    unhandled items, so that a hiccup costs none of them; one more replaces them all (counted in `dropped`), and as long
+    as the worker is too slow a newer item replaces the older one, so that nothing is handled late.
     """
 
     def __init__(self, name: str, handle: Callable[[T], None], on_error: Callable[[StormError], None],
-                 on_fatal: Callable[[BaseException], None], on_start: Callable[[], None] = lambda: None) -> None:
+                 on_fatal: Callable[[BaseException], None], on_start: Callable[[], None] = lambda: None,
+                 backlog: int = 1) -> None:
         """
         Args:
           name: of the thread.
@@ -26,10 +31,12 @@ class Worker(Generic[T]):
           on_error: an item could not be handled for a named reason; the worker goes on.
           on_fatal: anything else; the worker ends.
           on_start: called first in the thread.
+          backlog: unhandled items that one slot may hold while the worker is fast enough on the whole.
         """
         self.dropped = 0
         self._handle, self._on_error, self._on_fatal, self._on_start = handle, on_error, on_fatal, on_start
-        self._slots: OrderedDict[Hashable, T] = OrderedDict()
+        self._slots: OrderedDict[Hashable, deque[T]] = OrderedDict()
+        self._backlog, self._to_prove = backlog, 0
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -40,9 +47,14 @@ class Worker(Generic[T]):
     def put(self, item: T, key: Hashable = None) -> None:
         """Leave an item; never blocks."""
         with self._changed:
-            if key in self._slots:
-                self.dropped += 1
-            self._slots[key] = item
+            waiting = self._slots.setdefault(key, deque())
+            if len(waiting) >= (1 if self._to_prove else self._backlog):
+                self.dropped += len(waiting)
+                waiting.clear()
+                self._to_prove = KEEPING_UP
+            elif not waiting and self._to_prove:
+                self._to_prove -= 1
+            waiting.append(item)
             self._changed.notify()
 
     def discard(self, key: Hashable) -> None:
@@ -67,7 +79,10 @@ class Worker(Generic[T]):
                     self._changed.wait_for(lambda: self._stopping or self._slots)
                     if self._stopping:
                         return
-                    _, item = self._slots.popitem(last=False)
+                    key, waiting = next(iter(self._slots.items()))
+                    item = waiting.popleft()
+                    if not waiting:
+                        del self._slots[key]
                 self._handle_one(item)
         except Exception as error:  # noqa: BLE001 (a thread must not end in silence)
             self._on_fatal(error)

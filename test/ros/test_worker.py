@@ -1,12 +1,13 @@
 """The inference thread takes the newest item, survives named errors, and reports everything else as fatal."""
 
 import threading
+import time
 
 import pytest
 
 from storm_core.errors import InputError
 from storm_ros.join import StampJoin
-from storm_ros.worker import Worker
+from storm_ros.worker import KEEPING_UP, Worker
 
 
 @pytest.fixture
@@ -52,6 +53,45 @@ def test_the_newest_item_wins_and_the_others_are_counted(gate):
     gate.open.set()
     gate.finish(2)
     assert gate.handled == [0, 5] and gate.worker.dropped == 4
+
+
+def test_a_hiccup_costs_nothing_but_a_worker_that_is_too_slow_handles_only_the_newest():
+    handled, entered, free = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def handle(item):
+        entered.release()
+        assert free.acquire(timeout=5)
+        handled.append(item)
+
+    worker = Worker("test", handle, pytest.fail, pytest.fail, backlog=3)
+    worker.start()
+
+    def busy_while(*items):
+        """Of these, the first is being handled while the others come; then all that were kept are."""
+        before = len(handled)
+        worker.put(items[0])
+        assert entered.acquire(timeout=5)
+        for item in items[1:]:
+            worker.put(item)
+        kept = min(len(items), 1 + len(worker._slots.get(None, ())))
+        for k in range(kept):
+            free.release()
+            assert k == kept - 1 or entered.acquire(timeout=5)
+        while len(handled) < before + kept:
+            time.sleep(0.001)
+
+    busy_while(1, 2, 3, 4)
+    assert handled == [1, 2, 3, 4] and worker.dropped == 0
+    busy_while(5, 6, 7, 8, 9)
+    assert handled[4:] == [5, 9] and worker.dropped == 3
+    busy_while(10, 11, 12)
+    assert handled[6:] == [10, 12], "it has to prove first that it keeps up"
+    for item in range(KEEPING_UP):
+        busy_while(item)
+    handled.clear()
+    busy_while(1, 2, 3, 4)
+    assert handled == [1, 2, 3, 4]
+    assert worker.stop()
 
 
 def test_every_key_has_a_slot_of_its_own_served_in_order(gate):
