@@ -160,12 +160,16 @@ class Registering:
     It has a tracker of its own: the other objects' tracker must not go back in time.
     """
 
-    def __init__(self, registrar: Registrar, tracker: Tracker, buffer: FrameBuffer) -> None:
-        self._registrar, self._tracker, self._buffer = registrar, tracker, buffer
+    def __init__(self, registrar: Registrar, tracker: Tracker, buffer: FrameBuffer, models: Models) -> None:
+        """models: of registrar and tracker."""
+        self._registrar, self._tracker, self._buffer, self._models = registrar, tracker, buffer, models
 
     def run(self, localization: Localization) -> tuple[Frame, Registration] | RegistrationFailure:
         """The newest frame reached and the pose in it, or why there is none."""
         name = localization.object_name
+        if name not in self._models:  # removed while its localization was waiting
+            return RegistrationFailure(object_name=name, stamp_ns=localization.stamp_ns, reason=Reason.STAGE_TIMEOUT,
+                                       detail="it is none of the objects any more")
         lazy = self._buffer.nearest(localization.stamp_ns, NEAREST_NS)
         if lazy is None:
             return RegistrationFailure(object_name=name, stamp_ns=localization.stamp_ns, reason=Reason.STAGE_TIMEOUT,

@@ -5,6 +5,8 @@ What start-up has made stays as long as the node is active, and is left out of e
 
 import gc
 
+from storm_ros.memory import give_back
+
 
 def settle() -> None:
     """Everything that is there now is there to stay."""
@@ -15,4 +17,5 @@ def clear() -> None:
     """Something large has been let go: free what only cycles hold, then leave the rest alone again."""
     gc.unfreeze()
     gc.collect()
+    give_back()
     gc.freeze()

@@ -91,6 +91,15 @@ class ManagedNode(LifecycleNode):
         self._say_next("configure")
         return super().on_cleanup(state)
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition has failed half way: undo what it has done, so that the next attempt begins afresh."""
+        try:
+            self._let_go()
+        except Exception:  # noqa: BLE001 (nothing half made may keep the rest from being undone)
+            self.get_logger().error(traceback.format_exc().rstrip())
+            return TransitionCallbackReturn.FAILURE
+        return super().on_error(state)
+
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._let_go()
         return super().on_shutdown(state)
@@ -134,7 +143,7 @@ class ManagedNode(LifecycleNode):
         """
         def heard(message: Any) -> None:
             if self.active:
-                callback(message)
+                self._guarded(callback, message)
 
         # rclpy's own, such as /clock, are made while the node is not active.
         return super().create_subscription(msg_type, topic, heard if self.active else callback, *args, **kwargs)
@@ -143,9 +152,16 @@ class ManagedNode(LifecycleNode):
         """As with subscriptions."""
         def ticked() -> None:
             if self.active:
-                callback()
+                self._guarded(callback)
 
         return super().create_timer(period, ticked if self.active else callback, *args, **kwargs)
+
+    def _guarded(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Whoever sends a message that cannot be used must not end the graph."""
+        try:
+            callback(*args)
+        except StormError as error:
+            self.report(error)
 
     def start_worker(self, name: str, handle: Callable[[T], None], threads: int = 1, backlog: int = 1) -> Worker[T]:
         """An inference thread that ends with the node's active time; call it from `begin`.

@@ -9,6 +9,12 @@ _KEPT = 512 << 20
 """Freed memory that stays with the process [bytes]; nodes never have as much."""
 
 
+def give_back() -> None:
+    """Return all freed memory to the system after all: something large is gone for good."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> None:
     """Freed memory is used again instead of returned; nothing where the C library is not glibc."""
     with contextlib.suppress(AttributeError, OSError):

@@ -52,7 +52,7 @@ class PoseNode(StormNode):
         self._buffer = FrameBuffer()
         self._desk = RegistrationDesk()
         self._follower = Follower(self._tracker)
-        self._registering = Registering(self._registrar, self._catching, self._buffer)
+        self._registering = Registering(self._registrar, self._catching, self._buffer, self.models)
         self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
         self._tracks = self.create_publisher(Detection3DArray, names.TRACKS, qos.requests())
         self._track_worker = self.start_worker("track", self._track, backlog=BACKLOG)
@@ -103,7 +103,7 @@ class PoseNode(StormNode):
     def _new_registering(self, models: Models, config: StormConfig) -> None:
         """A registration that is under way ends with the old stages, which nobody else uses."""
         self._registering = Registering(self.stages.registrar(config, models), self.stages.tracker(config, models),
-                                        self._buffer)
+                                        self._buffer, models)
 
     def _on_frame(self, frame: LazyFrame) -> None:
         self._buffer.push(frame)

@@ -40,7 +40,7 @@ def kept() -> QoSProfile:
 
     Repeats do no harm: every one carries its epoch, and the supervisor drops answers of finished epochs.
     """
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE,
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

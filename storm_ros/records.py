@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -77,14 +78,19 @@ def values_of(entry: DiagnosticStatus) -> dict[str, str]:
     return {pair.key: pair.value for pair in entry.values}
 
 
-def request_message(request: Request) -> DiagnosticArray:
+def request_messages(requests: Sequence[Request]) -> list[DiagnosticArray]:
+    """As few messages as keep the order: many objects may want something at once, and queues are finite."""
+    return [DiagnosticArray(header=header(stamp, ""), status=[_request_entry(request) for request in alike])
+            for stamp, alike in groupby(requests, lambda request: request.stamp_ns)]
+
+
+def _request_entry(request: Request) -> DiagnosticStatus:
     values: dict[str, object] = {"epoch": request.epoch}
     if request.cam_from_obj is not None:
         values["cam_from_obj"] = _poses_text(request.cam_from_obj)
     if len(request.others):
         values["others"] = _poses_text(request.others)
-    entry = status(request.object_name, request.action.value, values)
-    return DiagnosticArray(header=header(request.stamp_ns, ""), status=[entry])
+    return status(request.object_name, request.action.value, values)
 
 
 def read_requests(message: DiagnosticArray) -> list[Request]:
@@ -163,20 +169,22 @@ _LEVELS = {State.TRACKING: DiagnosticStatus.OK, State.LOST: DiagnosticStatus.ERR
 
 
 def object_status(name: str, state: ObjectState, judgement: Judgement | None, detail: str,
-                  before: State, missing: Sequence[Reason] = ()) -> DiagnosticStatus:
+                  before: State, missing: Sequence[Reason] = (), withheld: str = "") -> DiagnosticStatus:
     """Public status of one object: state, reason, evidence of its newest judgement.
 
     missing: modalities that said nothing about it in the newest frame; without one of them a track is a warning.
+    withheld: why its pose is not published although it is tracked.
     """
+    silent = bool(withheld) and state.trusted
     lacking = ", ".join(reason.value for reason in missing)
     values: dict[str, object] = {
         "state": state.state.value, "reason": state.reason.value, "previous_state": before.value, "epoch": state.epoch,
-        "trusted": str(state.trusted).lower(), "coasting": str(state.coasting).lower(),
-        "since_ns": state.since_ns, "detail": detail, "missing": lacking}
+        "trusted": str(state.trusted and not silent).lower(), "coasting": str(state.coasting).lower(),
+        "since_ns": state.since_ns, "detail": withheld if silent else detail, "missing": lacking}
     if judgement is not None:
         values |= {"verdict": judgement.verdict.value, "probability": judgement.probability,
                    "judged_ns": judgement.stamp_ns} | _evidence_values(judgement.evidence)
-    level = DiagnosticStatus.WARN if lacking and state.state is State.TRACKING else \
+    level = DiagnosticStatus.WARN if (lacking or silent) and state.state is State.TRACKING else \
         _LEVELS.get(state.state, DiagnosticStatus.WARN)
     return status(name, f"{state.state.value}: {state.reason.value}" + (f" ({lacking})" if lacking else ""), values,
                   level)

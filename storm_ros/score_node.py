@@ -77,10 +77,11 @@ class ScoreNode(StormNode):
             output.destroy()
 
     def adopt(self, models: Models, config: StormConfig) -> None:
-        if config.score_model.enable:
-            self._refiner = self.stages.score_refiner(config, models)
+        # In this order: whoever finds an output below has a refiner that knows its object.
         for name in [name for name in self._outputs if name not in models]:
             self._outputs.pop(name).destroy()
+        if config.score_model.enable:
+            self._refiner = self.stages.score_refiner(config, models)
         for name, model in models.items():
             if name in self._outputs:  # its mesh may have been replaced
                 self._outputs[name].model = model
@@ -120,7 +121,9 @@ class ScoreNode(StormNode):
 
     def _refine(self, job: Job) -> None:
         """In the worker: the pose as it was and as it is now better known, under the same stamp."""
-        item, track = job.item, job.item.track
+        item, track, refiner = job.item, job.item.track, self._refiner
+        if track.object_name not in self._outputs:  # removed while its pose was waiting
+            return
         lazy, newest = self._buffer.nearest(track.stamp_ns), self._buffer.newest()
         late = newest is not None and newest.stamp_ns - track.stamp_ns > LATE_NS
         if late or lazy is None:
@@ -128,7 +131,7 @@ class ScoreNode(StormNode):
             self._done.pop(track.object_name, None)  # the next track is tried instead
             return
         with self.diagnostics.timed("refine"):
-            result = self._refiner.refine(lazy.frame(), as_registration(job))
+            result = refiner.refine(lazy.frame(), as_registration(job))
         self.diagnostics.event("refined")
         output = self._outputs.get(track.object_name)
         if output is None:  # removed while it was refined

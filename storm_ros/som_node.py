@@ -113,9 +113,10 @@ class SomNode(StormNode):
             self._localizer = self.stages.localizer(config, self.models)
 
     def adopt(self, models: Models, config: StormConfig) -> None:
+        # In this order: whoever finds topics of an object has a localizer that knows it.
+        self._detach([name for name in self.models if name not in models])
         self._localizer = self.stages.localizer(config, models)
         self._attach(name for name in models if name not in self.models)
-        self._detach([name for name in self.models if name not in models])
 
     def be_about(self, models: Models, folder: str) -> None:
         super().be_about(models, folder)
@@ -201,9 +202,9 @@ class SomNode(StormNode):
 
     def _search(self, request: Request) -> None:
         """In the worker: one search, one answer."""
-        name = request.object_name
+        name, localizer = request.object_name, self._localizer
         lazy = self._await_frame(request)
-        if lazy is None:
+        if lazy is None or name not in self._topics:  # it was removed while it waited
             return
         # Said first, so that pose_node keeps this frame however long the search takes.
         self._answer(request, Stage.SEARCHING, lazy.stamp_ns, Reason.STARTED, ok=True)
@@ -211,7 +212,7 @@ class SomNode(StormNode):
             frame = lazy.frame()
             with self.diagnostics.timed("localize"):
                 searched = without_objects(frame, self.models[name], request.others) if len(request.others) else frame
-                found = self._localizer.localize(searched, name, self._hint(request, frame))
+                found = localizer.localize(searched, name, self._hint(request, frame))
         except StormError as error:
             self._answer(request, Stage.SEARCH, lazy.stamp_ns, Reason.NO_CANDIDATE, str(error))
             raise

@@ -1,5 +1,6 @@
 """supervisor_node: decides for every object what happens next, and publishes only what may be believed."""
 
+import math
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ from storm_ros.roster import change, digests_of, roster_message, roster_of
 from storm_ros.running import run
 from storm_ros.stages import Models
 from storm_ros.supervising import Supervisor
+from storm_ros.sync import RESTART_NS
 
 STATUS_PERIOD = 0.5
 """Longest time between two status messages [s]."""
@@ -65,7 +67,8 @@ class SupervisorNode(StormNode):
                                       lambda at: self._motion.pose(self._frame_id, at))
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
-        self._frame_id, self._last_frame = "", time.monotonic()
+        self._frame_id, self._last_frame, self._last_frame_ros = "", time.monotonic(), self.get_clock().now()
+        self._too_old = -math.inf, 0.0
         self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
@@ -162,22 +165,35 @@ class SupervisorNode(StormNode):
         response.message = f"reading {', '.join(wanted)}; {self.resolve_topic_name(names.STATUS)} lists what is there"
         return response
 
+    def _silent(self) -> float:
+        """Time without a frame [s]; a recording that is paused has not fallen silent."""
+        steady = time.monotonic() - self._last_frame
+        if not self.get_parameter("use_sim_time").value:
+            return steady
+        return min(steady, (self.get_clock().now() - self._last_frame_ros).nanoseconds * 1e-9)
+
     def problems(self) -> list[str]:
-        silent = time.monotonic() - self._last_frame
+        silent = self._silent()
         topic = self.resolve_topic_name(names.CAMERA_INFO)
         lacking = [f"no message on {topic} for {silent:.1f} s"] if silent > self.config.input.timeout else []
         if not self._followed and time.monotonic() - self._begun > self.config.input.timeout:
             lacking.append(f"no message on {self.resolve_topic_name(names.TRACKS)} yet; is pose_node active?")
-        return lacking + self._motion.problems()
+        withheld = self._withheld()
+        return lacking + ([f"{withheld}: not published"] if withheld else []) + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:
-        self._last_frame = time.monotonic()
-        self._frame_id = message.header.frame_id
         # A search on a frame that pose_node has not seen finds something that cannot be registered.
-        if not self._followed and time.monotonic() - self._begun < self.config.recovery.stage_timeout:
+        self._taken(stamp_ns(message.header.stamp), message.header.frame_id,
+                    self._followed or time.monotonic() - self._begun >= self.config.recovery.stage_timeout)
+
+    def _taken(self, stamp: int, frame_id: str, ready: bool = True) -> None:
+        """The camera has taken a picture, whoever says so: some send camera_info only now and then."""
+        self._last_frame, self._last_frame_ros = time.monotonic(), self.get_clock().now()
+        self._frame_id = frame_id
+        if not ready:
             return
         with self._lock:
-            self._supervisor.frame(stamp_ns(message.header.stamp))
+            self._supervisor.frame(stamp)
             self._carry_out()
 
     def _on_answers(self, message: DiagnosticArray) -> None:
@@ -196,6 +212,8 @@ class SupervisorNode(StormNode):
 
     def _on_tracks(self, raw: bytes) -> None:
         tracks, self._followed = tracks_of(raw), True
+        if not -RESTART_NS <= tracks.stamp_ns - self._supervisor.newest_ns <= 0:
+            self._taken(tracks.stamp_ns, tracks.frame_id)
         self._judged(tracks.stamp_ns, tracks.frame_id, self._join.first(tracks.stamp_ns, tracks.items))
 
     def _on_judgements(self, raw: bytes) -> None:
@@ -212,12 +230,19 @@ class SupervisorNode(StormNode):
         self.diagnostics.latency("end_to_end", age * 1e3)
         if age > self.config.input.max_age:
             self.diagnostics.drop("too_old")
-            self.get_logger().warning(f"pose is {age * 1e3:.0f} ms old, input.max_age is "
-                                      f"{self.config.input.max_age * 1e3:.0f} ms: not published",
-                                      throttle_duration_sec=5.0)
+            self._too_old = time.monotonic(), age
+            self.get_logger().warning(f"{self._withheld()}: not published", throttle_duration_sec=5.0)
             return
         self.diagnostics.event("published")
-        self._publish(stamp, frame_id, outputs)
+        with self._lock:
+            self._publish(stamp, frame_id, outputs)
+
+    def _withheld(self) -> str:
+        """Why poses that are tracked are not published; empty when they are."""
+        at, age = self._too_old
+        if time.monotonic() - at > self.config.input.timeout:
+            return ""
+        return f"poses are {age * 1e3:.0f} ms old, input.max_age is {self.config.input.max_age * 1e3:.0f} ms"
 
     def _publish(self, stamp: int, frame_id: str, outputs: Sequence[ObjectOutput]) -> None:
         at = header(stamp, frame_id)
@@ -250,21 +275,23 @@ class SupervisorNode(StormNode):
     def _carry_out(self) -> None:
         """Send what the machines ask for, and tell everybody about changes."""
         box = self._supervisor.take()
-        for request in box.requests:
-            self._requests.publish(records.request_message(request))
+        for message in records.request_messages(box.requests):
+            self._requests.publish(message)
         if box.transitions:
-            self._publish_status(box.transitions[-1].stamp_ns)
+            self._publish_status()
 
-    def _publish_status(self, stamp: int | None = None) -> None:
+    def _publish_status(self) -> None:
         self._status_at = time.monotonic()
-        at = header(self._supervisor.newest_ns if stamp is None else stamp, self._frame_id)
-        entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before, item.missing)
+        at = header(self._supervisor.newest_ns, self._frame_id)
+        withheld = self._withheld()
+        entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before, item.missing,
+                                         withheld)
                    for name, item in self._supervisor.items.items()]
         self._status.publish(DiagnosticArray(header=at, status=entries))
 
     def _tick(self) -> None:
         with self._lock:
-            if time.monotonic() - self._last_frame > self.config.input.timeout:
+            if self._silent() > self.config.input.timeout:
                 self._supervisor.silence()
                 self._carry_out()
             if time.monotonic() - self._status_at > STATUS_PERIOD - 0.05:

@@ -26,14 +26,14 @@ class FrameSync:
     """Approximate synchronisation; newest wins, and what it gives out never goes back in time.
 
     Colour and depth must lie within the slop. The intrinsics need not: they belong to the camera rather than to one
-    frame, so the newest ones serve when those of this very frame are lost or late.
+    frame, so the newest ones serve when those of this very frame are lost, late, or not sent with every frame.
     """
 
     def __init__(self, slop_ns: int) -> None:
         self.slop_ns = slop_ns
         self._images: OrderedDict[int, Any] = OrderedDict()
         self._depths: OrderedDict[int, Any] = OrderedDict()
-        self._info: Any = None
+        self._infos: OrderedDict[int, Any] = OrderedDict()
         self._last_ns: int | None = None
         self._seen: dict[str, float] = {}
         self._newest_ns: dict[str, int] = {}
@@ -55,25 +55,24 @@ class FrameSync:
             self._restart()
         self._seen[topic] = now
         self._newest_ns[topic] = stamp_ns
-        if topic == CAMERA_INFO:
-            self._info = payload
-        else:
-            waiting = self._images if topic == IMAGE else self._depths
-            waiting[stamp_ns] = payload
-            while len(waiting) > _KEPT:
-                waiting.popitem(last=False)
+        waiting = {IMAGE: self._images, DEPTH_IMAGE: self._depths, CAMERA_INFO: self._infos}[topic]
+        waiting[stamp_ns] = payload
+        while len(waiting) > _KEPT:
+            waiting.popitem(last=False)
         return self._complete(now)
 
     def _complete(self, now: float) -> Synced | None:
-        if self._info is None:
+        if not self._infos:
             return None
+        newest_info = self._infos[next(reversed(self._infos))]
         for stamp_ns in sorted(self._images, reverse=True):
             if self._last_ns is not None and stamp_ns <= self._last_ns:
                 return None
             nearest = min(self._depths, key=lambda other: abs(other - stamp_ns), default=None)
             if nearest is None or abs(nearest - stamp_ns) > self.slop_ns:
                 continue
-            frame = Synced(stamp_ns, self._images[stamp_ns], self._depths[nearest], self._info)
+            frame = Synced(stamp_ns, self._images[stamp_ns], self._depths[nearest],
+                           self._infos.get(stamp_ns, newest_info))
             for waiting, used in ((self._images, stamp_ns), (self._depths, nearest)):
                 for old in [stamp for stamp in waiting if stamp <= used]:
                     del waiting[old]

@@ -52,7 +52,8 @@ class TfListener:
         if target.lstrip("/") == source.lstrip("/"):
             return np.eye(4)
         with self._lock:
-            around = {edge: Trajectory.of(_around(poses, stamp, ahead_ns)) for edge, poses in self._moving.items()}
+            around = {edge: Trajectory.of(_around(poses, stamp, ahead_ns)) for edge, poses in self._moving.items()
+                      if poses}
             tree = TransformTree(moving=around, fixed=dict(self._fixed))
         try:
             poses, known = tree.lookup(target, source, [stamp])
@@ -65,7 +66,9 @@ class TfListener:
     def _on_fixed(self, message: TFMessage) -> None:
         with self._lock:
             for item in message.transforms:
-                self._fixed[_edge(item)] = _pose(item)
+                pose = self._pose_of(item)
+                if pose is not None:
+                    self._fixed[_edge(item)] = pose
 
     def _on_moving(self, message: TFMessage) -> None:
         with self._lock:
@@ -74,8 +77,21 @@ class TfListener:
                 at = stamp_ns(item.header.stamp)
                 if poses and at < poses[-1][0] - RESTART_NS:
                     poses.clear()  # the clock has started again
-                if not poses or at > poses[-1][0]:  # one that comes late or twice adds nothing that counts
-                    poses.append((at, _pose(item)))
+                if poses and at <= poses[-1][0]:  # one that comes late or twice adds nothing that counts
+                    continue
+                pose = self._pose_of(item)
+                if pose is not None:
+                    poses.append((at, pose))
+
+    def _pose_of(self, item: object) -> NDArray[np.float64] | None:
+        """None for a transform that is none; it concerns its own pair of frames alone."""
+        t = item.transform.translation
+        try:
+            return from_rotation_translation(rotation_of(item.transform.rotation), [t.x, t.y, t.z])
+        except InputError as error:
+            self._node.get_logger().warning(f"tf of {item.child_frame_id!r} in {item.header.frame_id!r}: {error}",
+                                            throttle_duration_sec=5.0)
+            return None
 
 
 def _around(poses: Stamped, stamp: int, ahead_ns: int) -> dict[int, NDArray[np.float64]]:
@@ -97,8 +113,3 @@ def _around(poses: Stamped, stamp: int, ahead_ns: int) -> dict[int, NDArray[np.f
 
 def _edge(item: object) -> Edge:
     return item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
-
-
-def _pose(item: object) -> NDArray[np.float64]:
-    t = item.transform.translation
-    return from_rotation_translation(rotation_of(item.transform.rotation), [t.x, t.y, t.z])

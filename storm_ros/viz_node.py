@@ -130,15 +130,18 @@ class VizNode(StormNode):
         shown = {output.object_name for output in outputs}
         silent = [ObjectOutput(object_name=name, stamp_ns=frame.stamp_ns, state=state, reason=reason, cam_from_obj=None,
                                covariance=None, probability=0.0, trusted=False, coasting=False, evidence=Evidence())
-                  for name, (state, reason) in self._states.items() if name not in shown]
+                  for name, (state, reason) in tuple(self._states.items()) if name not in shown]
         with self.diagnostics.timed("paint"):
             picture = self._painter.paint(frame.rgb, frame.camera, [*outputs, *silent])
         self._overlay.publish(to_image(picture, "rgb8", header(frame.stamp_ns, frame.frame_id)))
 
     def _marker_array(self, message: Detection3DArray, outputs: Sequence[ObjectOutput]) -> MarkerArray:
         markers = []
+        meshes = self._meshes
         for output in outputs:
-            mesh = self._meshes[output.object_name]
+            mesh = meshes.get(output.object_name)
+            if mesh is None:  # removed meanwhile
+                continue
             mesh.header = message.header
             mesh.pose = to_pose(output.cam_from_obj)
             # A coasting pose is a guess and is shown as a ghost.

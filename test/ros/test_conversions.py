@@ -205,7 +205,7 @@ def test_detections_hold_the_box_and_leave_out_objects_without_pose():
 def test_requests_answers_and_judgements_survive():
     pose = se3_exp(RNG.normal(size=6))
     request = records.Request(object_name="cup", action=Action.SEARCH, epoch=12, stamp_ns=10**18 + 7, cam_from_obj=pose)
-    (got,) = records.read_requests(records.request_message(request))
+    (got,) = records.read_requests(*records.request_messages([request]))
     assert (got.object_name, got.action, got.epoch, got.stamp_ns) == ("cup", Action.SEARCH, 12, 10**18 + 7)
     assert np.array_equal(got.cam_from_obj, pose)
     answer = records.Answer(object_name="cup", stage=records.Stage.REGISTER, epoch=12, stamp_ns=77, ok=False,
@@ -220,7 +220,8 @@ def test_requests_answers_and_judgements_survive():
 
 
 def test_malformed_records_are_refused():
-    message = records.request_message(records.Request(object_name="cup", action=Action.SEARCH, epoch=1, stamp_ns=1))
+    (message,) = records.request_messages([records.Request(object_name="cup", action=Action.SEARCH, epoch=1,
+                                                          stamp_ns=1)])
     message.status[0].message = "dance"
     with pytest.raises(InputError, match="malformed request.*dance"):
         records.read_requests(message)

@@ -9,6 +9,7 @@ from storm_ros.frames import FrameBuffer, LazyFrame
 from test.ros.fakes import COVARIANCE, FakeStages, FakeTracker, frame_at, pose_at
 
 FRAME = 33_000_000
+MODELS = {"cup": None}
 
 
 def buffer_of(count, visible=lambda k: True):
@@ -33,7 +34,7 @@ def test_a_registration_reaches_the_newest_frame_in_few_steps():
     tracker = FakeTracker(fake)
     track = tracker.track
     tracker.track = lambda frame: (steps.append(frame.stamp_ns), track(frame))[1]
-    frame, result = Registering(fake, tracker, buffer).run(localization(5 * FRAME))
+    frame, result = Registering(fake, tracker, buffer, MODELS).run(localization(5 * FRAME))
     assert fake.registered == [("cup", 5 * FRAME)], "registered on the frame of the localization"
     assert isinstance(result, Registration) and frame.stamp_ns == result.stamp_ns == 60 * FRAME
     assert np.allclose(result.cam_from_obj, pose_at(60 * FRAME))
@@ -45,15 +46,16 @@ def test_a_registration_reaches_the_newest_frame_in_few_steps():
 
 def test_a_lost_frame_is_replaced_by_its_neighbour_and_a_forgotten_one_refused():
     fake, buffer = FakeStages(), buffer_of(10)
-    frame, _ = Registering(fake, FakeTracker(fake), buffer).run(localization(5 * FRAME + 7))
+    frame, _ = Registering(fake, FakeTracker(fake), buffer, MODELS).run(localization(5 * FRAME + 7))
     assert fake.registered == [("cup", 5 * FRAME)] and frame.stamp_ns == 10 * FRAME
-    failure = Registering(fake, FakeTracker(fake), buffer).run(localization(900 * FRAME))
+    failure = Registering(fake, FakeTracker(fake), buffer, MODELS).run(localization(900 * FRAME))
     assert isinstance(failure, RegistrationFailure) and failure.reason is Reason.STAGE_TIMEOUT
 
 
 def test_an_object_that_leaves_meanwhile_is_no_registration():
     fake = FakeStages()
-    failure = Registering(fake, FakeTracker(fake), buffer_of(40, visible=lambda k: k < 20)).run(localization(5 * FRAME))
+    registering = Registering(fake, FakeTracker(fake), buffer_of(40, visible=lambda k: k < 20), MODELS)
+    failure = registering.run(localization(5 * FRAME))
     assert isinstance(failure, RegistrationFailure) and failure.reason is Reason.OUT_OF_VIEW
     assert "before the present" in failure.detail
 
