@@ -79,8 +79,11 @@ def test_a_bond_is_formed_and_ended_where_bondpy_is_installed(bench, monkeypatch
     events = []
 
     class Bond:
-        def __init__(self, topic, id, node):
-            self.what = (topic, id)
+        """Called as bondpy's of ROS 2; that of ROS 1 had no node, and the id second."""
+
+        def __init__(self, node, topic, bond_id, on_broken=None, on_formed=None):
+            assert node.get_name() == "tom_node_bond" and node.get_namespace() == "/"
+            self.what = (topic, bond_id)
 
         def start(self):
             events.append(("start", *self.what, self.heartbeat_timeout))
