@@ -65,13 +65,14 @@ class Recorder:
                 self._judgements[item.judgement.stamp_ns, item.judgement.object_name] = item.judgement
 
     def _on_status(self, message: DiagnosticArray) -> None:
+        stamp = stamp_ns(message.header.stamp)
         with self._lock:
             for entry in message.status:
                 values = records.values_of(entry)
                 before, after = self._states.get(entry.name, State.SEARCHING.value), values["state"]
                 if before != after and entry.name in self._changes:
                     self._changes[entry.name].append(Transition(
-                        object_name=entry.name, stamp_ns=int(values["since_ns"]), before=before, after=after,
+                        object_name=entry.name, stamp_ns=stamp, before=before, after=after,
                         reason=Reason(values["reason"])))
                 self._states[entry.name] = after
 

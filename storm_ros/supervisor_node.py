@@ -278,11 +278,12 @@ class SupervisorNode(StormNode):
         for message in records.request_messages(box.requests):
             self._requests.publish(message)
         if box.transitions:
-            self._publish_status()
+            self._publish_status(box.transitions[-1].stamp_ns)
 
-    def _publish_status(self) -> None:
+    def _publish_status(self, about: int | None = None) -> None:
+        """about: stamp of the frame that has changed something, which may be older than the newest [ns]."""
         self._status_at = time.monotonic()
-        at = header(self._supervisor.newest_ns, self._frame_id)
+        at = header(self._supervisor.newest_ns if about is None else about, self._frame_id)
         withheld = self._withheld()
         entries = [records.object_status(name, item.state, item.judgement, item.detail, item.before, item.missing,
                                          withheld)

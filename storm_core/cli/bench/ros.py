@@ -5,7 +5,6 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +132,6 @@ def recovery(measured: "Measured", script: "LossScript", model: "ObjectModel", r
     visible = np.array([shown.visible for shown in script.frames])
     entries = [(stamp, values) for stamp, values in heard.status[model.name] if stamp >= stamps[0]]
     problems = history_problems([values for _, values in entries])
-    problems += [f"header goes back from {before} to {after}" for (before, _), (after, _) in pairwise(entries)
-                 if after < before]
     resets = _resets(entries)
     stale = sum(any(begun < stamp < over for begun, over in resets)
                 for stamp, name in heard.trusted if name == model.name)
@@ -147,10 +144,9 @@ def _resets(entries: list[tuple[int, dict[str, str]]]) -> list[tuple[int, float]
     """(stamp of the reset, stamp from which on the object was tracked again) of each; the latter inf where it was not.
     """
     out = []
-    for k, (_, values) in enumerate(entries):
+    for k, (stamp, values) in enumerate(entries):
         if values["reason"] == "user_reset" and (k == 0 or entries[k - 1][1]["epoch"] != values["epoch"]):
-            again = (int(v["since_ns"]) for _, v in entries[k:] if v["state"] == "TRACKING")
-            out.append((int(values["since_ns"]), next(again, float("inf"))))
+            out.append((stamp, next((later for later, v in entries[k:] if v["state"] == "TRACKING"), float("inf"))))
     return out
 
 
