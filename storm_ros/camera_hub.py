@@ -34,7 +34,7 @@ class CameraHub:
         if was_first and self._input is not None:
             self._input.destroy()
             self._input = None
-            if self._shares:
+            if self._shares and self._shares[0].node.context.ok():  # else everybody is about to leave
                 self._subscribe()
 
     @property

@@ -37,3 +37,16 @@ def test_frames_go_to_everybody_and_the_subscription_moves_on(monkeypatch):
         for node in (first, second, third):
             node.destroy_node()
         rclpy.try_shutdown(context=context)
+
+
+def test_a_process_that_is_told_to_stop_stops_without_an_error():
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    nodes = [rclpy.create_node(f"node_{k}", context=context) for k in range(2)]
+    hub = CameraHub()
+    shares = [hub.watch(node, InputConfig(), lambda frame: None) for node in nodes]
+    rclpy.try_shutdown(context=context)
+    for share in shares:
+        share.destroy()
+    for node in nodes:
+        node.destroy_node()
