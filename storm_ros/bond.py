@@ -42,7 +42,10 @@ class Bond:
         """Tell the other end that this one ends, and end."""
         self._executor.shutdown(timeout_sec=1.0)
         self._thread.join()
-        self._bond.shutdown()
+        if self._node.context.ok():
+            self._bond.shutdown()
+        else:  # the process was told to stop: nobody can be told any more, and bondpy would try when it is collected
+            self._bond.is_shutdown = True
         self._node.destroy_node()
 
     def _spin(self) -> None:
