@@ -10,11 +10,12 @@ PYTHON ?=
 demo: $(STAMP)
 	$(VENV)/bin/storm demo $(DEMO)
 
-# What needs no clock runs on every core, a file on one of them; nodes have the machine to themselves. TESTS: only these.
+# What needs no clock runs on every core, a file on one of them, the longest first; nodes have the machine to themselves.
+# TESTS: only these.
 test: $(STAMP)
 ifeq ($(strip $(TESTS)),)
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile test/unit test/test_architecture.py
-	$(PY) -m pytest test/ros test/integration test/test_readme.py
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile test/test_readme.py test/unit test/test_architecture.py
+	$(PY) -m pytest test/ros test/integration
 else
 	$(PY) -m pytest $(TESTS)
 endif

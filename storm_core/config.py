@@ -91,7 +91,7 @@ class RecoveryConfig:
     stage_timeout: float = param(10.0, "time a search or registration may take", "s", 0.5, 300.0)
     absent_after: int = param(3, "failed searches in a row before the object counts as absent", "", 1, 100)
     backoff: float = param(0.1, "pause after the first failed search while absent", "s", 0.0, 60.0)
-    backoff_max: float = param(0.1, "longest pause between searches while absent", "s", 0.0, 600.0)
+    backoff_max: float = param(0.5, "longest pause between searches while absent", "s", 0.0, 600.0)
 
 
 @dataclass(frozen=True)

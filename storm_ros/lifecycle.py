@@ -93,11 +93,7 @@ class ManagedNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition has failed half way: undo what it has done, so that the next attempt begins afresh."""
-        try:
-            self._let_go()
-        except Exception:  # noqa: BLE001 (nothing half made may keep the rest from being undone)
-            self.get_logger().error(traceback.format_exc().rstrip())
-            return TransitionCallbackReturn.FAILURE
+        self._let_go()
         return super().on_error(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:

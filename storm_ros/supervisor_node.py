@@ -80,7 +80,8 @@ class SupervisorNode(StormNode):
         self._attach(self.models)
         self._roster_out.publish(roster_message(roster_of(self.config.models, self.models)))
         self._inputs = [
-            self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data()),
+            self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data(),
+                                     qos_overriding_options=qos.overridable()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
             self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
             self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(), raw=True),
