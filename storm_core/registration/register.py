@@ -15,6 +15,7 @@ from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.decoys import decoy_margin, doubt
 from storm_core.registration.duel import dueled, lead, tie, voted
+from storm_core.registration.figure import figure_bonus
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.learned import LearnedHelp
@@ -126,6 +127,7 @@ def best_candidate(
     doubts = doubt(margin) + tie(lead(model, twins, behind, alike))
     certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
     certain += picture_doubt(features.frame, model, pose, row, side=96)
+    certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts)
 
