@@ -6,6 +6,8 @@ at the rendered distance or background, and colour and depth say which is likeli
 object's colours are those of the pixels that all poses agree on.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from storm_core.registration.decoys import DIFFERENT
 from storm_core.registration.judge import Judge
 from storm_core.registration.twins import declared_distance
 from storm_core.rendering.raster import NumbaRenderer
+from storm_core.types import Frame
 
 SIDE = 96
 """Side [px] of the crop that the poses are compared in."""
@@ -98,6 +101,35 @@ def tie(gap: float) -> float:
     return 2.0 * min(0.0, gap - CLEAR_LEAD)
 
 
+@dataclass(frozen=True, eq=False)
+class CutOut:
+    """SIDE x SIDE pixels of a frame around a pose.
+
+    Attributes:
+      rgb: (SIDE, SIDE, 3). depth: (SIDE, SIDE) [m], 0 = none. inside: (SIDE, SIDE) bool, False outside the frame.
+    """
+
+    camera: PinholeCamera
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+
+
+def cut_out(frame: Frame, model: ObjectModel, cam_from_obj: NDArray[np.float64]) -> CutOut:
+    """What the frame shows within REACH of the pose (4, 4): nearest pixels, nothing is resampled."""
+    cam, center = frame.camera, cam_from_obj[:3, :3] @ model.center + cam_from_obj[:3, 3]
+    half = REACH * model.diameter / center[2]
+    step = 2 * half * cam.fx / SIDE
+    u0 = cam.cx + cam.fx * (center[0] / center[2] - half)
+    v0 = cam.cy + cam.fy * (center[1] / center[2] - half)
+    x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))
+    h, w = frame.depth.shape
+    pixels = np.ix_(np.clip(y, 0, h - 1), np.clip(x, 0, w - 1))
+    return CutOut(
+        PinholeCamera(SIDE, SIDE, cam.fx / step, cam.fy / step, (cam.cx - u0) / step, (cam.cy - v0) / step),
+        frame.rgb[pixels], frame.depth[pixels], ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[None])
+
+
 def explained(
     features: FrameFeatures, model: ObjectModel, cam_from_objs: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -105,29 +137,20 @@ def explained(
 
     nan for poses at another place than the first. What stands before all of them says nothing.
     """
-    frame, cam = features.frame, features.frame.camera
     centers = cam_from_objs[:, :3, :3] @ model.center + cam_from_objs[:, :3, 3]
     here = np.linalg.norm(centers - centers[0], axis=1) < SAME_PLACE * model.diameter
     poses = np.ascontiguousarray(cam_from_objs[here])
-    half = REACH * model.diameter / centers[0, 2]
-    step = 2 * half * cam.fx / SIDE
-    u0 = cam.cx + cam.fx * (centers[0, 0] / centers[0, 2] - half)
-    v0 = cam.cy + cam.fy * (centers[0, 1] / centers[0, 2] - half)
-    crop = PinholeCamera(SIDE, SIDE, cam.fx / step, cam.fy / step, (cam.cx - u0) / step, (cam.cy - v0) / step)
-    drawn = NumbaRenderer().render(model, poses, crop)
+    crop = cut_out(features.frame, model, cam_from_objs[0])
+    seen, rgb, inside = crop.depth, crop.rgb, crop.inside
+    drawn = NumbaRenderer().render(model, poses, crop.camera)
     rendered = drawn.depth
-    x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))
-    h, w = frame.depth.shape
-    inside = ((y >= 0) & (y < h))[:, None] & ((x >= 0) & (x < w))[None]
-    pixels = np.ix_(np.clip(y, 0, h - 1), np.clip(x, 0, w - 1))
-    seen, rgb = frame.depth[pixels], frame.rgb[pixels]
     tau = inlier_tolerance(model.diameter)
     covered = rendered > 0
     nearest = np.where(covered, rendered, np.inf).min(0)
     measured = seen > 0
     union = covered.any(0) & inside & ~(measured & (seen < nearest - tau))
     core = covered.all(0) & union & (~measured | (np.abs(seen - nearest) < tau))
-    odds = _color_odds(rgb, core, inside & ~covered.any(0))[union]
+    odds = color_odds(rgb, core, inside & ~covered.any(0))[union]
     out = np.full(len(cam_from_objs), np.nan)
     covered, surface = covered[:, union], np.where(covered, rendered, nearest)[:, union]
     off = seen[union] - surface
@@ -147,7 +170,7 @@ def _misprint(seen: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.f
     return np.minimum(off / MISPRINTED, 1.0)
 
 
-def _color_odds(
+def color_odds(
     rgb: NDArray[np.uint8], core: NDArray[np.bool_], around: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Log-odds (H, W) that a pixel's colour is the object's (pixels `core`) and not the surroundings' (`around`)."""

@@ -15,9 +15,11 @@ from storm_core.onboarding.onboard import Onboarded, onboard
 from storm_core.refinement.icp import refine
 from storm_core.registration.decoys import decoy_margin, doubt
 from storm_core.registration.duel import dueled, lead, tie, voted
+from storm_core.registration.figure import figure_bonus
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.learned import LearnedHelp
+from storm_core.registration.picture_alone import picture_doubt
 from storm_core.registration.polish import polish
 from storm_core.registration.twins import resolve_twins, turned
 from storm_core.som.blind import blind_candidates
@@ -117,12 +119,15 @@ def best_candidate(
         twins, odds, behind = voted(twins[:LAST], odds[:LAST], behind[:LAST],
                                     learned.votes(features.frame, model, twins[:LAST]))
     pose = twins[0]
-    evidence = to_evidence(compare(features, model, pose[None], side=96)[0])
+    row = compare(features, model, pose[None], side=96)[0]
+    evidence = to_evidence(row)
     margin = decoy_margin(judge, pose, onboarded.shape_symmetries, evidence.contrast)
     evidence = replace(evidence, margin=margin)
     alike = onboarded.shape_symmetries if not telling else np.eye(4)[None]
     doubts = doubt(margin) + tie(lead(model, twins, behind, alike))
     certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
+    certain += picture_doubt(features.frame, model, pose, row, side=96)
+    certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts)
 

@@ -25,6 +25,9 @@ STEPS = (0.02, 0.15, 0.3, 0.45, 0.65, 1.0, 1.5)
 LEAST, LEAST_MASKED = 0.1, 0.02
 """Scan score of a placement that is worth a look: anywhere, and where a mask already says much."""
 
+ANY_DISTANCE = (0.1, 10.0)
+"""Nearest and farthest [m] that anything is looked for where nobody says more."""
+
 MOST = 600
 """Placements that are compared with the whole picture."""
 
@@ -34,12 +37,12 @@ FUNNEL = ((240, 6, 0.07, 10.0), (72, 14, 0.05, 7.0), (24, 28, 0.04, 5.0), (10, 4
 
 def blind_image(
     image: ScanImage, diameter: float, stride: int, region: NDArray[np.bool_] | None = None, *, most: int = MAX_SEEDS,
-    draw: int = 0,
+    draw: int = 0, reach: tuple[float, float] = ANY_DISTANCE,
 ) -> ScanImage:
     """The same view with seeds where depth is missing (and inside `region`, (H, W), if given).
 
     The background continues behind such a pixel: of the nearest measurements to its left and right the farther one.
-    The object lies somewhere before it. most, draw: as in `scan_image`.
+    The object lies somewhere before it, within `reach`. most, draw: as in `scan_image`.
     """
     missing = image.depth <= 0
     background = _background(image.depth)
@@ -52,7 +55,7 @@ def blind_image(
     v, u = thinned(*np.nonzero(use), most, draw)
     distances = (background[v, u][:, None] - np.array(STEPS) * diameter).reshape(-1)
     seeds = np.repeat(np.stack([u, v], -1), len(STEPS), 0).astype(np.int32)
-    ahead = distances > 0.1
+    ahead = (distances > reach[0]) & (distances < reach[1])
     return ScanImage(image.depth, image.normal, image.chroma, image.camera, seeds[ahead], distances[ahead])
 
 
@@ -67,20 +70,21 @@ def _background(depth: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def blind_candidates(judge: Judge, onboarded: Onboarded, image: ScanImage, region: NDArray[np.bool_] | None = None, *,
-                     part: int = 1, draw: int = 0) -> NDArray[np.float64]:
+                     part: int = 1, draw: int = 0, reach: tuple[float, float] = ANY_DISTANCE) -> NDArray[np.float64]:
     """Distinct candidate poses (K, 4, 4), best first; (0, 4, 4) for models without colour or views without holes.
 
     Single placements say little when they are a little off, so many are followed a little way and few to the end.
 
     Args:
       part: a search of so many, each with another `draw`, among which the work is divided.
+      reach: nearest and farthest distance [m] of the surface that is searched.
     """
     model = onboarded.model
     none = np.zeros((0, 4, 4))
     if model.colors is None:
         return none
     judge = replace(judge, least_seen=SEEN)
-    image = blind_image(image, model.diameter, 4, region, most=MAX_SEEDS // part, draw=draw)
+    image = blind_image(image, model.diameter, 4, region, most=MAX_SEEDS // part, draw=draw, reach=reach)
     least = LEAST if judge.mask is None else LEAST_MASKED
     poses, _ = scan(image, onboarded.templates, model.diameter, model.center, least=least, keep_per_seed=10, blind=True)
     poses = poses[suppress(poses, model.center, model.diameter, MOST // part, distance=0.1, angle_deg=12.0)]

@@ -182,9 +182,10 @@ class GeometricLocalizer:
         if not self._telling[model.sha256]:
             return np.zeros((0, 4, 4))
         region = _region(features.frame, hint)
-        image = scan_image(features, self._config.min_depth, self._config.max_depth, 4, region)
+        reach = self._config.min_depth, self._config.max_depth
+        image = scan_image(features, *reach, 4, region)
         judge = Judge(features, onboarded.model)
-        return blind_candidates(judge, onboarded, image, region, part=part, draw=draw)[:HYPOTHESES]
+        return blind_candidates(judge, onboarded, image, region, part=part, draw=draw, reach=reach)[:HYPOTHESES]
 
     def _from_mask(self, frame: Frame, name: str, mask: NDArray[np.bool_]) -> Localization | NotFound:
         if not mask.any():

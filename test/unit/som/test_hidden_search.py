@@ -80,3 +80,17 @@ def test_a_model_of_one_colour_is_not_searched_where_depth_is_missing(onboarding
     frame = shadowed([(plain, BESIDE)])
     localizer = GeometricLocalizer({"box": plain}, SomConfig(), onboarding)
     assert len(localizer.hidden_candidates(frame_features(frame), onboard(plain, onboarding), Hint())) == 0
+
+
+def test_nothing_is_searched_beyond_the_largest_distance(onboarded: Onboarded, onboarding: OnboardingConfig) -> None:
+    frame = shadowed([(BOX, BESIDE)])
+    features = frame_features(frame)
+
+    def distances(nearest: float, farthest: float) -> np.ndarray:
+        localizer = GeometricLocalizer({"box": BOX}, SomConfig(min_depth=nearest, max_depth=farthest), onboarding)
+        found = localizer.hidden_candidates(features, onboarded, Hint())
+        return (found[:, :3, :3] @ BOX.center + found[:, :3, 3])[:, 2]
+
+    assert np.abs(distances(0.15, 2.0) - BESIDE[2, 3]).min() < 0.1 * BOX.diameter
+    near, far = distances(0.15, 0.45), distances(0.75, 2.0)
+    assert (near < 0.45 + 0.6 * BOX.diameter).all() and (far > 0.75 - 0.1 * BOX.diameter).all()
