@@ -4,12 +4,15 @@ A can that is turned about its axis agrees with depth as well as before, and wit
 pose alone can tell. Its twins can: poses that the shape cannot tell apart are drawn beside it, and how much better one
 of them looks, to the verifier and to the small network together, is added up over frames (a one-sided CUSUM), so that
 noise does not end a track and a print does.
+
+What depth says can only acquit the pose. Twins are alike but for a hundredth or two of the diameter; a tracked pose is
+off by as much, for several frames in the same direction, and then depth may prefer a twin for no other reason.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.evidence.compare import compare
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
@@ -43,6 +46,12 @@ it: that of a nearer twin would convict poses that are within 0.1 diameter."""
 
 LIMIT = 4.0
 """Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
+
+HIGHEST = 2 * LIMIT
+"""Largest sum [log-odds]: a pose that has become right is believed within a few frames, however wrong it was before."""
+
+PICTURE = ("contour", "edge", "hue", "color")
+"""Features of the verifier that the picture alone decides."""
 
 
 class TwinWatch:
@@ -81,14 +90,15 @@ class TwinWatch:
         self._last = cam_from_obj
         if len(looked) == 0:
             return 0.0
-        own = self._rank(features, cam_from_obj)
-        better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own
+        own = self._looks(features, cam_from_obj)
+        picture, depth = (np.array([self._looks(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own).T
+        better = picture + np.minimum(depth, 0.0)
         if self._network is not None and np.isfinite(learned):
             asked = np.argsort(-better)[:ASKED]
             said = [self._network.of_crop(crop_of(features.frame, self._model, cam_from_obj @ self.turns[k]))
                     for k in looked[asked]]
             better[asked] += np.clip(np.array(said) - learned, -LEAD, LEAD)
-        self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
+        self._sums[looked] = np.clip(self._sums[looked] + better - SLACK, 0.0, HIGHEST)
         return float(self._sums.max())
 
     def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
@@ -98,9 +108,13 @@ class TwinWatch:
     def _jumped(self, cam_from_obj: NDArray[np.float64]) -> bool:
         return self._last is None or angle_between(self._last, cam_from_obj) > JUMP
 
-    def _rank(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
+    def _looks(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How well a pose (4, 4) agrees with the picture, and with depth (2,) [log-odds]; together they rank poses."""
         # One pose at a time: a single pose is compared on the calling thread, and objects have threads of their own.
-        return float(VERIFIER.ranking(compare(features, self._model, cam_from_obj[None], side=SIDE))[0])
+        table = compare(features, self._model, cam_from_obj[None], side=SIDE)
+        terms = VERIFIER.terms(to_evidence(table[0]))
+        picture = sum(terms[name] for name in PICTURE)
+        return np.array([picture, VERIFIER.ranking(table)[0] - picture])
 
 
 def _telling(model: ObjectModel) -> NDArray[np.float64]:
