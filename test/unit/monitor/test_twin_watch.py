@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import trimesh
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.features import bare_features
@@ -12,7 +13,7 @@ from storm_core.geometry.pose import so3_exp, transform
 from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.monitor.twin_watch import FAR, LIMIT, TwinWatch
 from storm_core.types import Frame, Reason, Track, Verdict
-from test.synthetic import frame_of, pose, textured_box
+from test.synthetic import frame_of, model_of, pose, textured_box
 from test.unit.tracking.scenes import printed_can
 
 TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
@@ -105,3 +106,23 @@ def test_a_turn_that_hardly_moves_the_surface_is_not_watched() -> None:
     turns = np.array([np.linalg.norm(transform(turn, can.vertices) - can.vertices, axis=1).max()
                       for turn in watch.turns]) / can.diameter
     assert len(turns) > 8 and turns.min() >= FAR
+
+
+def test_depth_alone_does_not_convict_a_pose_that_is_a_little_off() -> None:
+    """A beaker of one colour with a small handle: a twin that lies a little nearer to the depth proves nothing."""
+    body = trimesh.creation.cylinder(0.035, 0.09, sections=48)
+    handle = trimesh.creation.box(extents=(0.012, 0.012, 0.05))
+    handle.apply_translation((0.042, 0.0, 0.0))
+    mesh = trimesh.util.concatenate([body, handle]).subdivide_to_size(0.006)
+    beaker = model_of(mesh, "beaker", np.full((len(mesh.vertices), 3), (150, 120, 90), np.uint8))
+    truth = pose((1.9, 0.6, 0.2), (0.02, 0.01, 0.6))
+    features = bare_features(frame_of([(beaker, truth)], noise=0.002))
+    watch, rng, worst = TwinWatch(beaker), np.random.default_rng(0), 0.0
+    assert len(watch.turns) > 1, "its twins are watched"
+    for _ in range(25):
+        off = truth.copy()
+        off[:3, :3] = so3_exp(0.022 * rng.standard_normal(3)) @ truth[:3, :3]
+        off[:3, 3] += 0.012 * beaker.diameter * rng.standard_normal(3)
+        watch.reset()
+        worst = max([worst, *(watch.doubt(features, off) for _ in range(8))])
+    assert worst < 0.2 * LIMIT
