@@ -1,8 +1,8 @@
 """From what was measured to a verdict, over time; pure, so that recorded evidence can be judged again.
 
 Occlusion, lost depth and a frozen stream are not failures of the pose and get verdicts of their own. What remains is a
-sequential test: the log-odds of "right" are accumulated with a forgetting factor, so that one bad frame (blur) does not
-end a track and three of them do.
+sequential test: a running mean of the log-odds of "right", so that one bad frame (blur) does not end a track and three
+of them do. A mean and no sum: a tracker's error stays for many frames, and the same doubt twice is no second doubt.
 """
 
 import math
@@ -14,11 +14,11 @@ from storm_core.evidence.verifier import FEATURES
 from storm_core.monitor.twin_watch import LIMIT
 from storm_core.types import Evidence, Reason, Verdict
 
-PRIOR_LOG_ODDS = 1.0
+PRIOR_LOG_ODDS = 2.0
 """A pose tracked from a right pose is right far more often than a pose found anywhere in the picture."""
 
-FORGET = 0.5
-"""Share of the previous frames' log-odds that is kept."""
+KEPT = 0.4
+"""Share of the past in the mean."""
 
 SURPRISE = 0.1
 """Unforeseen change of the pose [diameters] after which it is another pose: what was known of the old one is void."""
@@ -182,7 +182,7 @@ class Decision:
     def _accumulated(self, now: float) -> float:
         if self._odds is None or self._config.consecutive or self._without == "memory":
             return _held(now, STRONGEST)
-        return _held(now + PRIOR_LOG_ODDS, STRONGEST) + FORGET * self._odds
+        return (1.0 - KEPT) * _held(now + PRIOR_LOG_ODDS, STRONGEST) + KEPT * self._odds
 
 
 def _held(value: float, limit: float) -> float:

@@ -4,16 +4,20 @@ A can that is turned about its axis agrees with depth as well as before, and wit
 pose alone can tell. Its twins can: poses that the shape cannot tell apart are drawn beside it, and how much better one
 of them looks, to the verifier and to the small network together, is added up over frames (a one-sided CUSUM), so that
 noise does not end a track and a print does.
+
+Depth acquits a pose at once, and convicts it only by what a small error cannot explain. Twins are alike but for a
+hundredth or two of the diameter; a tracked pose is off by as much, for several frames in the same direction, and then
+depth may prefer a twin for no other reason.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.evidence.compare import compare
+from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures
 from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import angle_between, transform
+from storm_core.geometry.pose import angle_between, from_rotation_translation, so3_exp, transform
 from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.monitor.crop import crop_of
 from storm_core.monitor.network import CropNetwork
@@ -31,6 +35,10 @@ JUMP = 0.35
 SLACK = 0.3
 """Log-odds by which a twin may look better in a frame without being counted."""
 
+EXCUSED = 1.5
+"""Log-odds by which depth may prefer a twin in a frame without being counted: three times what convicts right poses of
+plain cups and stones on the validation split."""
+
 ASKED = 6
 """Twins that the network is asked about in one frame at most: those that look best to the verifier."""
 
@@ -41,8 +49,17 @@ FAR = 0.2
 """Displacement [diameters] from which a turn is watched. A twin looks better once the pose is more than half the way to
 it: that of a nearer twin would convict poses that are within 0.1 diameter."""
 
+OTHER = 0.35
+"""A half turn [rad] this near to another turn is not watched beside it."""
+
 LIMIT = 4.0
 """Sum of what is counted [log-odds] from which the tracked pose is the wrong one of the two."""
+
+HIGHEST = 2 * LIMIT
+"""Largest sum [log-odds]: a pose that has become right is believed within a few frames, however wrong it was before."""
+
+PICTURE = ("contour", "edge", "hue", "color")
+"""Features of the verifier that the picture alone decides."""
 
 
 class TwinWatch:
@@ -81,14 +98,15 @@ class TwinWatch:
         self._last = cam_from_obj
         if len(looked) == 0:
             return 0.0
-        own = self._rank(features, cam_from_obj)
-        better = np.array([self._rank(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own
+        own = self._looks(features, cam_from_obj)
+        picture, depth = (np.array([self._looks(features, cam_from_obj @ turn) for turn in self.turns[looked]]) - own).T
+        better = picture + np.minimum(depth, 0.0) + np.maximum(depth - EXCUSED, 0.0)
         if self._network is not None and np.isfinite(learned):
             asked = np.argsort(-better)[:ASKED]
             said = [self._network.of_crop(crop_of(features.frame, self._model, cam_from_obj @ self.turns[k]))
                     for k in looked[asked]]
             better[asked] += np.clip(np.array(said) - learned, -LEAD, LEAD)
-        self._sums[looked] = np.maximum(0.0, self._sums[looked] + better - SLACK)
+        self._sums[looked] = np.clip(self._sums[looked] + better - SLACK, 0.0, HIGHEST)
         return float(self._sums.max())
 
     def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
@@ -98,13 +116,28 @@ class TwinWatch:
     def _jumped(self, cam_from_obj: NDArray[np.float64]) -> bool:
         return self._last is None or angle_between(self._last, cam_from_obj) > JUMP
 
-    def _rank(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> float:
+    def _looks(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How well a pose (4, 4) agrees with the picture, and with depth (2,) [log-odds]; together they rank poses."""
         # One pose at a time: a single pose is compared on the calling thread, and objects have threads of their own.
-        return float(VERIFIER.ranking(compare(features, self._model, cam_from_obj[None], side=SIDE))[0])
+        table = compare(features, self._model, cam_from_obj[None], side=SIDE)
+        terms = VERIFIER.terms(to_evidence(table[0]))
+        picture = sum(terms[name] for name in PICTURE)
+        return np.array([picture, VERIFIER.ranking(table)[0] - picture])
 
 
 def _telling(model: ObjectModel) -> NDArray[np.float64]:
-    """Turns (N, 4, 4) obj -> obj that the shape cannot tell apart and that move some vertex by FAR."""
-    turns, vertices = shape_symmetries(model)[1:], model.vertices.astype(float)
-    moved = np.linalg.norm(transform(turns, vertices) - vertices, axis=-1).max(-1)
-    return turns[moved >= FAR * model.diameter]
+    """Turns (N, 4, 4) obj -> obj that are watched, of those that move some vertex by FAR.
+
+    What the shape cannot tell apart, and half turns about the box axes: the bottom of a cup, seen where the pose shows
+    its inside, is as good as something that hides it.
+    """
+    vertices = model.vertices.astype(float)
+    half = so3_exp(np.pi * np.eye(3))
+    flips = from_rotation_translation(half, model.center - half @ model.center)
+    turns = shape_symmetries(model)
+    for flip in flips:
+        same = (turns[:, None] @ model.symmetries).reshape(-1, 4, 4)
+        if angle_between(same, flip).min() > OTHER:
+            turns = np.concatenate([turns, flip[None]])
+    moved = np.linalg.norm(transform(turns[1:], vertices) - vertices, axis=-1).max(-1)
+    return turns[1:][moved >= FAR * model.diameter]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.verifier import FEATURES
-from storm_core.monitor.decision import DOUBTS, TERMS, Decision, Measured, Word
+from storm_core.monitor.decision import DOUBTS, PRIOR_LOG_ODDS, TERMS, Decision, Measured, Word
 from storm_core.monitor.twin_watch import LIMIT
 from storm_core.types import Evidence, Reason, Verdict
 
@@ -40,6 +40,16 @@ def test_one_bad_frame_does_not_end_a_track_and_its_memory_fades() -> None:
     words = judged(GOOD, GOOD, blurred, GOOD)
     assert [word.verdict for word in words] == [Verdict.HEALTHY] * 4
     assert judged(GOOD, GOOD, GOOD, BAD, BAD)[-1].verdict is Verdict.LOST
+
+
+@pytest.mark.parametrize("learned", [-1.5, -0.5, 0.5, 1.0])
+def test_the_same_word_again_is_no_second_witness(learned: float) -> None:
+    """The error of a tracked pose stays for many frames: what repeats itself gains the prior and nothing else."""
+    uncertain = replace(GOOD, inlier=0.75, behind=0.08, missing=0.1, fit=0.7, contour=0.8, edge=0.6, seam=1.5,
+                        color=0.5, picture=0.5, hue=0.6, learned=learned)
+    words = judged(*[uncertain] * 12)
+    first, last = (np.log(word.probability / (1.0 - word.probability)) for word in (words[0], words[-1]))
+    assert last == pytest.approx(first + PRIOR_LOG_ODDS, abs=0.01)
 
 
 def test_a_reset_forgets() -> None:

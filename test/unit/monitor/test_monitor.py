@@ -34,11 +34,13 @@ def test_other_models_or_thresholds_keep_the_history_of_what_stays_the_same() ->
     frame, pose = staged_view(model)
     track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=pose, covariance=np.eye(6) * 1e-6, innovation=0.0)
     kept, fresh = (EvidenceMonitor({model.name: model}, MonitorConfig(freeze_frames=50)) for _ in range(2))
+    beside = pose.copy()
+    beside[0, 3] += 0.5 * model.diameter
     for monitor in (kept, fresh):
-        monitor.judge(frame, track)
+        monitor.judge(frame, replace(track, cam_from_obj=beside))
     kept.renew({model.name: model, "other": replace(model, name="other")}, MonitorConfig(freeze_frames=50))
     fresh.renew({model.name: replace(model, sha256="another mesh")}, MonitorConfig(freeze_frames=50))
-    assert kept.judge(frame, track).probability > fresh.judge(frame, track).probability
+    assert kept.judge(frame, track).probability < fresh.judge(frame, track).probability, "a doubt is remembered"
     kept.renew({model.name: model}, MonitorConfig(healthy=1.0, freeze_frames=50))
     assert kept.judge(frame, track).verdict is not Verdict.HEALTHY, "the new threshold counts"
 

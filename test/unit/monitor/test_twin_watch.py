@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import trimesh
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.features import bare_features
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.pose import so3_exp, transform
+from storm_core.geometry.pose import angle_between, from_rotation_translation, so3_exp, transform
 from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.monitor.twin_watch import FAR, LIMIT, TwinWatch
 from storm_core.types import Frame, Reason, Track, Verdict
-from test.synthetic import frame_of, pose, textured_box
+from test.synthetic import frame_of, model_of, pose, textured_box
 from test.unit.tracking.scenes import printed_can
 
 TRUTH = pose((0.4, 0.9, -0.5), (0.03, 0.02, 0.62))
@@ -105,3 +106,58 @@ def test_a_turn_that_hardly_moves_the_surface_is_not_watched() -> None:
     turns = np.array([np.linalg.norm(transform(turn, can.vertices) - can.vertices, axis=1).max()
                       for turn in watch.turns]) / can.diameter
     assert len(turns) > 8 and turns.min() >= FAR
+
+
+def with_handle(body: trimesh.Trimesh) -> ObjectModel:
+    """A round body of one colour with a small handle."""
+    handle = trimesh.creation.box(extents=(0.012, 0.012, 0.05))
+    handle.apply_translation((0.042, 0.0, 0.0))
+    mesh = trimesh.util.concatenate([body, handle]).subdivide_to_size(0.006)
+    return model_of(mesh, "beaker", np.full((len(mesh.vertices), 3), (150, 120, 90), np.uint8))
+
+
+def test_depth_alone_does_not_convict_a_pose_that_is_a_little_off() -> None:
+    """A beaker of one colour with a small handle: a twin that lies a little nearer to the depth proves nothing."""
+    beaker = with_handle(trimesh.creation.cylinder(0.035, 0.09, sections=48))
+    truth = pose((1.9, 0.6, 0.2), (0.02, 0.01, 0.6))
+    features = bare_features(frame_of([(beaker, truth)], noise=0.002))
+    watch, rng, worst = TwinWatch(beaker), np.random.default_rng(0), 0.0
+    assert len(watch.turns) > 1, "its twins are watched"
+    for _ in range(25):
+        off = truth.copy()
+        off[:3, :3] = so3_exp(0.022 * rng.standard_normal(3)) @ truth[:3, :3]
+        off[:3, 3] += 0.012 * beaker.diameter * rng.standard_normal(3)
+        watch.reset()
+        worst = max([worst, *(watch.doubt(features, off) for _ in range(8))])
+    assert worst < 0.2 * LIMIT
+
+
+@pytest.mark.parametrize("turn", [(2.2, 0.0, 0.0), (2.6, 0.3, 0.0), (0.6, 0.3, 0.0)])
+def test_a_cup_on_its_head_is_lost(turn: tuple[float, float, float]) -> None:
+    """Its bottom, where the pose shows the inside, is no occluder."""
+    body = trimesh.creation.revolve(
+        [(0, 0), (0.035, 0), (0.035, 0.09), (0.031, 0.09), (0.031, 0.004), (0, 0.004)], sections=48)
+    body.apply_translation((0.0, 0.0, -0.045))
+    cup, truth = with_handle(body), pose(turn, (0.02, 0.01, 0.5))
+    half = so3_exp([np.pi, 0.0, 0.0])
+    flip = from_rotation_translation(half, cup.center - half @ cup.center)
+    frame = frame_of([(cup, truth)], noise=0.002)
+    monitor = EvidenceMonitor({cup.name: cup}, MonitorConfig(freeze_frames=50))
+    track = Track(object_name=cup.name, stamp_ns=0, cam_from_obj=truth, covariance=np.eye(6) * 1e-6, innovation=0.0)
+    assert all(monitor.judge(frame, track).verdict is Verdict.HEALTHY for _ in range(6))
+    monitor.reset(cup.name)
+    words = [monitor.judge(frame, replace(track, cam_from_obj=truth @ flip)) for _ in range(8)]
+    assert words[5].verdict is words[-1].verdict is Verdict.LOST
+
+
+def test_half_turns_are_watched_although_the_shape_tells_them_apart() -> None:
+    body = trimesh.creation.box(extents=(0.05, 0.09, 0.02))
+    foot = trimesh.creation.box(extents=(0.05, 0.02, 0.05))
+    foot.apply_translation((0.0, 0.035, 0.03))
+    mesh = trimesh.util.concatenate([body, foot]).subdivide_to_size(0.01)
+    bracket = model_of(mesh, "bracket", np.full((len(mesh.vertices), 3), 120, np.uint8))
+    turns = TwinWatch(bracket).turns
+    for axis in np.eye(3):
+        assert angle_between(turns, from_rotation_translation(so3_exp(np.pi * axis), np.zeros(3))).min() < 0.35
+    declared = np.array([np.eye(4), from_rotation_translation(so3_exp([np.pi, 0, 0]), np.zeros(3))])
+    assert len(TwinWatch(replace(bracket, symmetries=declared)).turns) < len(turns), "declared ones are no twins"
