@@ -125,12 +125,13 @@ class Bench:
         self.fake.release.set()
         self.fake.may_register.set()
         self.stop_camera()
-        for node in self.nodes:
-            node.quiesce()
-        # First, so that the threads end: an executor that spins cannot be shut down, only waited for.
+        # As on Ctrl-C: the context first, so that the threads end, then the nodes. An executor that spins cannot be shut
+        # down, only waited for.
         rclpy.try_shutdown(context=self.context)
         for thread in self.threads:
             thread.join(1.0)
+        for node in self.nodes:
+            node.quiesce()
         for executor in self.executors:
             executor.shutdown(timeout_sec=1.0)
         for node in [*self.nodes, self.node]:

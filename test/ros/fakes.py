@@ -1,7 +1,7 @@
 """Stages that know the answer, for tests of what the nodes do with it. The scene is a small textured box that drifts.
 
-The frame itself says what it shows: the brightness of its colour image is 200 when the object is there, 20 when not, and
-120 when it is there but hardly to be seen: its pose is followed, and nobody can tell whether it is right.
+The frame itself says what it shows: the brightness of its colour image is 200 when the object is there, 20 when not,
+and 120 when it is there but hardly to be seen: its pose is followed, and nobody can tell whether it is right.
 """
 
 import threading
@@ -58,6 +58,11 @@ def frame_at(stamp_ns: int, visible: bool = True, doubtful: bool = False, camera
     return Frame(rgb=rgb, depth=depth, camera=camera, stamp_ns=stamp_ns, frame_id="optical")
 
 
+def is_staged(frame: Frame) -> bool:
+    """No camera took it: it is one of those that stages are warmed up with."""
+    return frame.stamp_ns < BASE_NS
+
+
 def brightness(frame: Frame) -> int:
     return int(frame.rgb[0, 0, 0])
 
@@ -76,8 +81,8 @@ def _set_event() -> threading.Event:
 class FakeStages:
     """All stages in one, with a record of what they were asked.
 
-    Set `hold` to make searches wait for `release`; registrations wait while `may_register` is cleared. `asked` is called
-    first by every stage with its name, the object's and the frame. `at`: x [m] of objects that lie apart from the rest.
+    Set `hold` to make searches wait for `release`; registrations wait while `may_register` is cleared. `asked` is
+    called first by every stage with its name, the object's and the frame. `at`: x [m] of objects that lie elsewhere.
     """
 
     names: tuple[str, ...] = ("cup",)

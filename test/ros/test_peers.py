@@ -115,7 +115,7 @@ def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
 STEP, FIRST, LAG = 50_000_000, 1_000_000_000, 2
 """Time between two recorded frames and stamp of the first [ns]; frames that the graph may be behind the player."""
 
-SHOWN = "+" * 30 + "?" * 6 + "+" * 10 + "-" * 20 + "+" * 20
+SHOWN = "+" * 16 + "?" * 4 + "+" * 6 + "-" * 16 + "+" * 14
 """A recording: the object is there (+), is hardly to be seen (?), is not there (-)."""
 
 
@@ -145,29 +145,40 @@ def replayed(bench, speed):
         b.camera.publish(shot_of(frame_at(stamp, shown != "-", shown == "?")), stamp, with_clock=True)
     b.until(lambda: stamp_of(b.heard["detections"][-1]) == stamp, "the last frame is not judged")
     assert {(stamp_of(m) - FIRST) % STEP for m in b.heard["pose"]} == {0}, "poses do not live in recorded time"
+    b.close()
     told = []
     for message in b.heard["status"]:
         values = records.values_of(message.status[0])
-        if not told or told[-1][:2] != (values["state"], values["reason"]):
-            told.append((values["state"], values["reason"], stamp_of(message)))
-    b.close()
+        entry = (values["state"], values["reason"], stamp_of(message))
+        if told and told[-1][:2] == entry[:2]:
+            continue
+        # How often it is looked for in vain depends on how long a look takes: the rounds after the first are one.
+        if [e[0] for e in told[-3:]] == ["ABSENT", "SEARCHING", "ABSENT"] and entry[0] == "SEARCHING":
+            del told[-2:]
+        told.append(entry)
     return told
 
 
 def test_a_replay_at_another_speed_goes_through_the_same_states(bench):
-    """The same list of frames and the default time limits: the same states for the same reasons at the same stamps."""
+    """The same list of frames, the default time limits: the same states for the same reasons.
+
+    What a frame shows is told at the stamp of that frame; what has to be looked for first, a few frames later.
+    """
     slow, fast = replayed(bench, 0.5), replayed(bench, 4.0)
     assert [entry[:2] for entry in slow] == [entry[:2] for entry in fast], f"{slow} at half the speed, {fast} at four"
-    assert [state for state, _, _ in slow[-5:]] == ["ABSENT", "SEARCHING", "REGISTERING", "VERIFYING", "TRACKING"], slow
-    stamps = {what: FIRST + SHOWN.index(what) * STEP for what in "?-"}
+    assert [state for state, _, _ in slow] == [
+        "SEARCHING", "REGISTERING", "VERIFYING", "TRACKING", "SUSPECT", "TRACKING", "LOST", "SEARCHING", "ABSENT",
+        "SEARCHING", "REGISTERING", "VERIFYING", "TRACKING"], slow
+    allowed = 2 * (LAG + 1) * STEP
     for told in (slow, fast):
-        suspect, confirmed, lost = (next(e for e in told if e[:2] == what) for what in (
-            ("SUSPECT", "occluded"), ("TRACKING", "confirmed"), ("LOST", "out_of_view")))
-        assert (suspect[2], lost[2]) == (stamps["?"], stamps["-"]), "the frame that shows it is the one that counts"
-        assert confirmed[2] == FIRST + (SHOWN.rindex("?") + 1) * STEP
-    for one, other, before, after in zip(slow[1:], fast[1:], slow, fast, strict=False):
-        apart = (one[2] - before[2]) - (other[2] - after[2])
-        assert abs(apart) <= 2 * (LAG + 1) * STEP, f"{before} -> {one} at half the speed, {after} -> {other} at four"
+        assert [stamp for _, _, stamp in told[4:7]] == [
+            FIRST + k * STEP for k in (SHOWN.index("?"), SHOWN.rindex("?") + 1, SHOWN.index("-"))], "the frame counts"
+        # Looked for every recovery.backoff; what is looked for is in the picture again from here on.
+        back = FIRST + (SHOWN.rindex("-") + 1) * STEP
+        assert back <= told[-3][2] <= back + 100_000_000 + allowed, told
+    for k in {*range(1, len(slow))} - {len(slow) - 4}:
+        apart = (slow[k][2] - slow[k - 1][2]) - (fast[k][2] - fast[k - 1][2])
+        assert abs(apart) <= allowed, f"{slow[k - 1:k + 1]} at half the speed, {fast[k - 1:k + 1]} at four times"
 
 
 def test_two_graphs_side_by_side_do_not_hear_each_other():
