@@ -26,7 +26,7 @@ from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
 from storm_ros.viz_node import VizNode
 from test.ros.domain import DOMAIN
-from test.ros.fakes import frame_at
+from test.ros.fakes import CAMERA, frame_at
 
 PERIOD = 0.033
 
@@ -61,7 +61,8 @@ class Bench:
                 ("diagnostics", DiagnosticArray, names.DIAGNOSTICS, qos.results()),
                 ("particles", PoseArray, "score_node/cup/particles", qos.results())):
             self.node.create_subscription(kind, topic, self.heard[key].append, profile)
-        self.visible, self.sent, self._stop = True, [], threading.Event()
+        self.visible, self.doubtful, self.lens = True, False, CAMERA
+        self.sent, self._stop = [], threading.Event()
         # Nodes do not share a thread: they do not in life either.
         self.executors = [make_executor(self.context) for _ in self.nodes]
         self.executors.append(MultiThreadedExecutor(2, context=self.context))
@@ -81,7 +82,7 @@ class Bench:
         while not self._stop.wait(PERIOD):
             stamp = time.time_ns()
             self.sent.append(stamp)
-            self.camera.publish(shot_of(frame_at(stamp, self.visible)), stamp)
+            self.camera.publish(shot_of(frame_at(stamp, self.visible, self.doubtful, self.lens)), stamp)
 
     def stop_camera(self):
         self._stop.set()
@@ -99,6 +100,10 @@ class Bench:
                 if entry.name == name:
                     return records.values_of(entry)
         return {}
+
+    def named(self, name):
+        """The node of this name."""
+        return next(node for node in self.nodes if node.get_name() == name)
 
     def await_state(self, state, name="cup"):
         self.until(lambda: self.status(name).get("state") == state, f"{name} does not become {state}")
@@ -118,14 +123,19 @@ class Bench:
             return
         self.closed = True
         self.fake.release.set()
+        self.fake.may_register.set()
         self.stop_camera()
+        # As on Ctrl-C: the context first, so that the threads end, then the nodes. An executor that spins cannot be shut
+        # down, only waited for.
+        rclpy.try_shutdown(context=self.context)
+        for thread in self.threads:
+            thread.join(1.0)
         for node in self.nodes:
             node.quiesce()
         for executor in self.executors:
             executor.shutdown(timeout_sec=1.0)
         for node in [*self.nodes, self.node]:
             node.destroy_node()
-        rclpy.try_shutdown(context=self.context)
 
 
 ALL = (SomNode, PoseNode, TomNode, ScoreNode, SupervisorNode, VizNode)

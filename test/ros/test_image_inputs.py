@@ -8,6 +8,7 @@ import pytest
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from storm_core.errors import InputError
@@ -17,7 +18,9 @@ from storm_ros import compressed, names, qos
 from storm_ros import conversions as c
 from storm_ros.frame_decoder import DepthCamera, FrameDecoder
 from storm_ros.playback import shot_of, stamped
-from test.ros.fakes import CAMERA, frame_at
+from storm_ros.viz_node import VizNode
+from test.ros.bench import CORE, stamp_of
+from test.ros.fakes import CAMERA, FakeStages, frame_at, is_staged
 
 AT = c.header(1_234_567_891_011_121_314, "optical")
 MM = np.random.default_rng(0).integers(300, 5000, (24, 32)).astype(np.uint16)
@@ -148,3 +151,28 @@ def test_the_nodes_track_on_compressed_images_and_foreign_depth(bench):
     b.await_state("TRACKING")
     b.until(lambda: len(b.heard["pose"]) > 3, "no poses")
     assert b.heard["pose"][-1].header.frame_id == "optical"
+
+
+@pytest.mark.ros
+def test_another_resolution_while_running_is_followed_with_its_own_intrinsics(bench):
+    seen = []
+    b = bench(FakeStages(asked=lambda stage, name, frame: is_staged(frame) or seen.append((stage, frame))),
+              classes=(*CORE, VizNode))
+    b.await_state("TRACKING")
+    b.until(lambda: b.heard["overlay"], "no overlay")
+    b.lens = wide = PinholeCamera(64, 48, 61.0, 59.0, 31.0, 24.0)
+
+    def with_it():
+        return {stage for stage, frame in seen if frame.camera == wide}
+
+    b.until(lambda: {"track", "judge"} <= with_it(), "the new images are not used")
+    b.until(lambda: b.heard["overlay"][-1].width == 64, "the overlay keeps its size")
+    first = min(frame.stamp_ns for _, frame in seen if frame.camera == wide)
+    b.until(lambda: sum(stamp_of(m) >= first for m in b.heard["pose"]) > 3, "no poses in the new images")
+    assert b.call(Trigger, "supervisor_node/cup/reset", Trigger.Request()).success
+    b.until(lambda: {"localize", "register"} <= with_it(), "nothing is found in the new images")
+    b.await_state("TRACKING")
+    for _, frame in seen:
+        assert frame.rgb.shape[:2] == frame.depth.shape == (frame.camera.height, frame.camera.width)
+    assert {frame.camera for _, frame in seen} == {CAMERA, wide}, "intrinsics of both mixed"
+    assert all(node.failure is None for node in b.nodes)

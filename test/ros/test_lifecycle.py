@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from storm_ros.lifecycle import ManagedNode
 from storm_ros.live import ALL, RULES, refusal, rule_of
 from storm_ros.tom_node import TomNode
-from test.ros.fakes import FakeStages
+from test.ros.fakes import FakeStages, is_staged
 
 pytestmark = pytest.mark.ros
 
@@ -51,6 +51,27 @@ def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
             assert drive(b, name, transition), f"{name} refuses transition {transition}"
     b.until(lambda: "reregister" in str(b.node.get_service_names_and_types()), "the services are gone")
     b.await_state("TRACKING")
+
+
+def test_a_node_is_warmed_up_before_it_is_active_at_every_activation(bench):
+    """A frame that no camera took has gone through every stage of a node by the time anybody calls it active."""
+    warmed, nodes = [], []
+    fake = FakeStages(asked=lambda stage, name, frame: warmed.append(
+        (stage, any(node.active for node in nodes))) if is_staged(frame) else None)
+    b = bench(fake, film=False, autostart=False)
+    nodes.extend(b.nodes)
+    for name, stages in (("som_node", {"localize"}), ("pose_node", {"register", "track"}), ("tom_node", {"judge"})):
+        assert warmed == []
+        assert drive(b, name, CONFIGURE) and {stage for stage, _ in warmed} == stages
+        state = b.call(GetState, f"{name}/get_state", GetState.Request()).current_state.label
+        assert state == "inactive" and not any(active for _, active in warmed)
+        warmed.clear()
+        assert drive(b, name, ACTIVATE) and warmed == [], "twice is once too often"
+        # What deactivation frees is made anew, and warm, before the node is active again.
+        assert drive(b, name, DEACTIVATE) and drive(b, name, ACTIVATE)
+        assert {stage for stage, _ in warmed} == stages and not any(active for _, active in warmed)
+        assert drive(b, name, DEACTIVATE)
+        warmed.clear()
 
 
 def test_no_look_for_cycles_goes_through_what_start_up_has_made_and_deactivation_frees_it(bench):

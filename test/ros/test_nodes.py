@@ -5,13 +5,14 @@ import time
 import numpy as np
 import pytest
 from lifecycle_msgs.srv import GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from storm_core.errors import ConfigError, SetupError
 from storm_core.types import Reason, Track
-from storm_ros import conversions, names, qos, records
+from storm_ros import conversions, names, records
 from storm_ros.between import tracks_of
 from storm_ros.detections import EpochTrack, tracks_message
 from storm_ros.supervisor_node import SupervisorNode
@@ -116,16 +117,50 @@ def test_the_output_has_no_gap_while_a_tracked_object_is_registered_anew(bench):
     assert {v["state"] for v in told if int(v["epoch"]) > epoch} == {"TRACKING"}
 
 
-def test_a_user_points_at_the_object(bench):
-    b = bench()
-    b.visible = False
-    b.await_state("ABSENT")
-    hint = b.node.create_publisher(Image, names.mask_hint_topic("cup"), qos.results())
-    b.until(lambda: hint.get_subscription_count() == 1, "nobody listens to hints")
-    hint.publish(conversions.mask_image(np.eye(24, 32) > 0, conversions.header(0, "optical")))
-    b.until(lambda: any(h.mask is not None for _, _, h in b.fake.searched), "the hint is not used")
-    used = [h.mask for _, _, h in b.fake.searched if h.mask is not None]
-    assert len(used) == 1 and np.array_equal(used[0], np.eye(24, 32) > 0)
+def test_tf_and_the_primary_pose_stop_while_a_track_is_only_suspect(bench):
+    """Its pose goes on, marked: on a topic of its own with a grown covariance, and with a low score."""
+    b = bench(**{"recovery.occluded_timeout": 30.0})
+    b.await_state("TRACKING")
+    b.until(lambda: b.heard["cup"] and b.heard["tf"] and b.heard["pose"], "no poses")
+    b.doubtful = True
+    b.await_state("SUSPECT")
+    since = int(b.status()["since_ns"])
+    coasting = lambda: [m for m in b.heard["cup"] if stamp_of(m) >= since]  # noqa: E731
+    b.until(lambda: len(coasting()) > 5, "the pose of a suspect track is not published")
+    b.doubtful = False
+    b.await_state("TRACKING")
+    trusted = int(b.status()["since_ns"])
+    b.until(lambda: any(stamp_of(m) >= trusted for m in b.heard["pose"]) and any(
+        stamp_of(t) >= trusted for m in b.heard["tf"] for t in m.transforms), "not published when trusted again")
+    suspect = {stamp_of(m) for m in coasting() if stamp_of(m) < trusted}
+    assert len(suspect) > 5
+    for key, stamps in (("pose", {stamp_of(m) for m in b.heard["pose"]}),
+                        ("tf", {stamp_of(t) for m in b.heard["tf"] for t in m.transforms})):
+        assert not suspect & stamps and min(stamps) < since, f"{key} of a suspect track"
+    spread = {stamp_of(m): np.reshape(m.pose.covariance, (6, 6)).trace() for m in b.heard["cup"]}
+    assert min(spread[stamp] for stamp in suspect) > 2 * max(v for stamp, v in spread.items() if stamp < since)
+    scores = {stamp_of(m): m.detections[0].results[0].hypothesis.score for m in b.heard["detections"] if m.detections}
+    assert max(scores[stamp] for stamp in suspect & scores.keys()) <= 0.5
+
+
+def test_the_primary_object_is_the_one_on_object_pose_and_may_be_changed(bench):
+    x = {"cup": -0.1, "pot": 0.1}
+    b = bench(FakeStages(at=x), objects=["cup", "pot"], primary="pot")
+    for name in x:
+        b.await_state("TRACKING", name)
+
+    def seen(name):
+        return [m for m in b.heard["pose"] if abs(m.pose.position.x - pose_at(stamp_of(m))[0, 3] - x[name]) < 1e-6]
+
+    b.until(lambda: seen("pot"), "the primary object is not on /object_pose")
+    assert not seen("cup")
+    value = Parameter("primary", value="cup").to_parameter_msg()
+    assert b.call(SetParameters, "supervisor_node/set_parameters",
+                  SetParameters.Request(parameters=[value])).results[0].successful
+    b.until(lambda: seen("cup"), "the new primary object is not on /object_pose")
+    first = stamp_of(seen("cup")[0])
+    b.until(lambda: len(seen("cup")) > 5, "and stays there")
+    assert max(stamp_of(m) for m in seen("pot")) < first and len(seen("cup")) + len(seen("pot")) == len(b.heard["pose"])
 
 
 def test_two_objects_are_followed_side_by_side_on_topics_of_their_own(bench):
