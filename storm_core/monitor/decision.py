@@ -137,7 +137,7 @@ class Decision:
         terms = self.terms(measured)
         if evidence.innovation > SURPRISE:
             self._odds = None
-        odds = self._accumulated(sum(terms.values()))
+        odds = self._averaged(sum(terms.values()))
         twin = 0.0 if self._without == "twin" or not math.isfinite(evidence.twin) else evidence.twin
         if twin >= LIMIT:
             odds = min(odds, -twin)
@@ -179,7 +179,7 @@ class Decision:
             terms["similarity"] = self._config.pair_weight * _held(evidence.similarity, LIMIT_PAIR)
         return terms
 
-    def _accumulated(self, now: float) -> float:
+    def _averaged(self, now: float) -> float:
         if self._odds is None or self._config.consecutive or self._without == "memory":
             return _held(now, STRONGEST)
         return (1.0 - KEPT) * _held(now + PRIOR_LOG_ODDS, STRONGEST) + KEPT * self._odds

@@ -34,7 +34,7 @@ NEAREST = 0.02
 
 
 class EvidenceMonitor:
-    """The default Monitor. Keeps the accumulated log-odds of each object, and a watch over its twins."""
+    """The default Monitor. Keeps the running log-odds of each object, and a watch over its twins."""
 
     def __init__(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
         self._models = models
