@@ -79,7 +79,7 @@ class Bench:
             thread.start()
 
     def _film(self):
-        while not self._stop.wait(PERIOD):
+        while not self._stop.wait(PERIOD) and self.context.ok():
             stamp = time.time_ns()
             self.sent.append(stamp)
             self.camera.publish(shot_of(frame_at(stamp, self.visible, self.doubtful, self.lens)), stamp)
