@@ -17,8 +17,8 @@ _INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("up", help="start the ROS 2 nodes", description=(
-        "Start the STORM nodes, one process each; restart one that dies; stop all on Ctrl-C. Exit status 75 instead of 1 "
-        "when a node has died again and again and no mistake is known: starting it later may help."))
+        "Start the STORM nodes, one process each; restart one that dies; stop all on Ctrl-C. Exit status 75 instead of "
+        "1 when a node has died again and again and no mistake is known: starting it later may help."))
     arguments.add_models(parser)
     parser.add_argument("--remap", action="append", metavar="NAME:=TOPIC", default=[],
                         help=f"where an input comes from; NAME is one of {', '.join(_INPUTS)}; may be repeated")
