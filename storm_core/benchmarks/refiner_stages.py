@@ -49,8 +49,10 @@ def stages(weights: PairWeights, config: RefinerConfig, count: int, iterations: 
     refiner: PairRefiner
     if cuda:
         from storm_core.render_compare.device import DeviceRefiner
+        from storm_core.render_compare.torch_network import TorchNetwork
 
-        refiner = DeviceRefiner(weights, config.device, max_hypotheses=count, batch=batch)
+        assert isinstance(network, TorchNetwork)
+        refiner = DeviceRefiner(network, config.device, max_hypotheses=count, batch=batch)
     else:
         refiner = HostRefiner(network, weights.scaling, max_hypotheses=count, batch=batch)
     chunks = [pairs[k:k + batch] for k in range(0, count, batch)]

@@ -8,11 +8,14 @@ from storm_core.config import RefinerConfig
 from storm_core.errors import WeightsError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.models.packages import require_packages
+from storm_core.models.sharing import OnePerProcess, state_of
 from storm_core.models.shipped import shipped_file
 from storm_core.render_compare.forward import PairForward
 from storm_core.render_compare.refiner import HostRefiner, Hypotheses, Network, PairRefiner, PairScorer, Poses
 from storm_core.render_compare.weights import PairWeights, load_pair_weights
 from storm_core.types import Frame
+
+_NETWORKS: OnePerProcess[Network] = OnePerProcess()
 
 
 def open_weights(path: str, kind: str) -> PairWeights:
@@ -45,23 +48,30 @@ def open_network(weights: PairWeights, device: str) -> Network:
     return TorchNetwork(weights, device)
 
 
+def shared_network(path: str, kind: str, device: str) -> Network:
+    """The network of `open_weights`, one for all: registration, tracking and catching up look through the same."""
+    file = Path(path).expanduser() if path else shipped(kind)
+    return _NETWORKS.get((kind, device, state_of(file)), lambda: open_network(open_weights(path, kind), device))
+
+
 def open_refiner(config: RefinerConfig) -> PairRefiner:
     """The refiner that the configuration names."""
-    weights = open_weights(config.weights, "refiner")
+    network = shared_network(config.weights, "refiner", config.device)
     if config.device.startswith("cuda"):
-        require_packages(f"refiner.device {config.device}", "torch")
         from storm_core.render_compare.device import DeviceRefiner
+        from storm_core.render_compare.torch_network import TorchNetwork
 
-        return DeviceRefiner(weights, config.device, max_hypotheses=config.max_hypotheses,
+        assert isinstance(network, TorchNetwork)
+        return DeviceRefiner(network, config.device, max_hypotheses=config.max_hypotheses,
                              batch=config.hypothesis_batch_size)
-    return HostRefiner(open_network(weights, config.device), weights.scaling, max_hypotheses=config.max_hypotheses,
+    return HostRefiner(network, network.scaling, max_hypotheses=config.max_hypotheses,
                        batch=config.hypothesis_batch_size)
 
 
 def open_scorer(config: RefinerConfig) -> PairScorer:
     """The scorer that the configuration names."""
-    weights = open_weights(config.scorer_weights, "scorer")
-    return PairScorer(open_network(weights, config.device), weights.scaling, batch=config.hypothesis_batch_size)
+    network = shared_network(config.scorer_weights, "scorer", config.device)
+    return PairScorer(network, network.scaling, batch=config.hypothesis_batch_size)
 
 
 class Proposals:

@@ -15,22 +15,20 @@ from storm_core.render_compare.device_raster import Rasterizer, rasterizer_of
 from storm_core.render_compare.refiner import Hypotheses, Poses
 from storm_core.render_compare.shape import Scaling
 from storm_core.render_compare.torch_network import TorchNetwork
-from storm_core.render_compare.weights import PairWeights
 from storm_core.types import Frame
 
 
 class DeviceRefiner:
     """As `refiner.HostRefiner`, all of it on one device."""
 
-    def __init__(self, weights: PairWeights, device: str, *, max_hypotheses: int = 252, batch: int = 64,
-                 dtype: torch.dtype | None = None, rasterizer: Rasterizer | None = None) -> None:
-        """batch: hypotheses that are drawn and seen at once; halved for good when the memory does not suffice.
+    def __init__(self, network: TorchNetwork, device: str, *, max_hypotheses: int = 252, batch: int = 64,
+                 rasterizer: Rasterizer | None = None) -> None:
+        """network: on that device; others may use it as well.
 
-        Raises:
-          WeightsError: the weights do not fit. BackendError: no such device.
+        batch: hypotheses that are drawn and seen at once; halved for good when the memory does not suffice.
         """
-        self._network = TorchNetwork(weights, device, dtype)
-        self._scaling, self._device = weights.scaling, torch.device(device)
+        self._network = network
+        self._scaling, self._device = network.scaling, torch.device(device)
         self._most, self.batch = max_hypotheses, batch
         self._rasterize = rasterizer or rasterizer_of(self._device)
         self._models: dict[str, DeviceModel] = {}

@@ -24,7 +24,7 @@ class PairForward:
 
     def __init__(self, weights: PairWeights) -> None:
         """Raises WeightsError when a tensor is missing, superfluous or of another shape than the network's."""
-        self.shape, self._refiner = weights.shape, weights.kind == "refiner"
+        self.shape, self.scaling, self._refiner = weights.shape, weights.scaling, weights.kind == "refiner"
         check_tensors(weights)
         self._tensors = weights.tensors
         letter = "encodeA" if self._refiner else "encoderA"

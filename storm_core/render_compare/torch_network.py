@@ -36,7 +36,7 @@ class TorchNetwork:
 
     def __init__(self, weights: PairWeights, device: str, dtype: torch.dtype | None = None) -> None:
         """dtype: the networks' arithmetic; None = float32 on the CPU, bfloat16 on CUDA."""
-        self._network = built(weights, device)
+        self._network, self.scaling = built(weights, device), weights.scaling
         self._device = torch.device(device)
         self._dtype = dtype or (torch.bfloat16 if self._device.type == "cuda" else torch.float32)
 

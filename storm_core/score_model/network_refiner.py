@@ -9,6 +9,7 @@ from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, frame_features
 from storm_core.evidence.verifier import DEFAULT
 from storm_core.geometry.mesh import ObjectModel
+from storm_core.models.sharing import OnePerProcess, state_of
 from storm_core.score_model import polish
 from storm_core.score_model.annealing import Path, anneal
 from storm_core.score_model.clouds import scene_points
@@ -19,7 +20,7 @@ from storm_core.score_model.particles import Particles, noisy, particles_of, uni
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.selection import select
 from storm_core.score_model.surroundings import near_pose
-from storm_core.score_model.weights import load_weights
+from storm_core.score_model.weights import load_weights, weights_file
 from storm_core.tracking.uncertainty import left_covariance
 from storm_core.types import Frame, Registration
 
@@ -31,6 +32,8 @@ MIN_FITNESS = 0.2
 
 TEMPERATURE = 0.3
 """Factor of expected error (natural logarithm) that changes a particle's weight by a factor of e."""
+
+_RUNTIMES: OnePerProcess[Runtime] = OnePerProcess()
 
 
 class NetworkRefiner:
@@ -44,7 +47,7 @@ class NetworkRefiner:
                  runtime: Runtime | None = None) -> None:
         """runtime: weights in memory; None = load what `config` names (WeightsError when it is not there)."""
         self._models, self._config, self._seed = models, config, seed
-        self._runtime = runtime or Runtime(load_weights(config.weights), config.device)
+        self._runtime = runtime or _shared_runtime(config)
 
     def refine(self, frame: Frame, registration: Registration) -> ScoreResult:
         """Particles around a registered pose, and the pose itself where no particle fits better.
@@ -124,6 +127,12 @@ def _is_better(features: FrameFeatures, model: ObjectModel, pose: NDArray[np.flo
                ) -> bool:
     new, old = fitness_of(features, model, np.stack([pose, given]))
     return bool(new > max(old + MARGIN, MIN_FITNESS))
+
+
+def _shared_runtime(config: ScoreModelConfig) -> Runtime:
+    """The network that the configuration names, one for all who use it."""
+    key = config.device, state_of(weights_file(config.weights))
+    return _RUNTIMES.get(key, lambda: Runtime(load_weights(config.weights), config.device))
 
 
 def _registration(features: FrameFeatures, model: ObjectModel, stamp_ns: int, pose: NDArray[np.float64],

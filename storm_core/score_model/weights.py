@@ -51,7 +51,7 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
     Raises:
       WeightsError: the file is missing or damaged, of another version, or does not fit the network (names the part).
     """
-    file = Path(path).expanduser() if path else shipped()
+    file = weights_file(path)
     try:
         content = file.read_bytes()
         with np.load(file, allow_pickle=False) as archive:
@@ -69,6 +69,11 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
     check_fit(arrays, network, str(file))
     return ScoreWeights({k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}, network, schedule,
                         head["facts"], hashlib.sha256(content).hexdigest())
+
+
+def weights_file(path: Path | str = "") -> Path:
+    """The named file; the one that ships with STORM where none is named."""
+    return Path(path).expanduser() if path else shipped()
 
 
 def shipped() -> Path:

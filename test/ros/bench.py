@@ -79,7 +79,7 @@ class Bench:
             thread.start()
 
     def _film(self):
-        while not self._stop.wait(PERIOD):
+        while not self._stop.wait(PERIOD) and self.context.ok():
             stamp = time.time_ns()
             self.sent.append(stamp)
             self.camera.publish(shot_of(frame_at(stamp, self.visible, self.doubtful, self.lens)), stamp)
@@ -125,8 +125,8 @@ class Bench:
         self.fake.release.set()
         self.fake.may_register.set()
         self.stop_camera()
-        # As on Ctrl-C: the context first, so that the threads end, then the nodes. An executor that spins cannot be shut
-        # down, only waited for.
+        # As on Ctrl-C: the context first, so that the threads end, then the nodes. An executor that spins cannot be
+        # shut down, only waited for.
         rclpy.try_shutdown(context=self.context)
         for thread in self.threads:
             thread.join(1.0)

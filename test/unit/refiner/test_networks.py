@@ -94,6 +94,7 @@ def test_objects_share_batches_and_batches_change_nothing() -> None:
 def test_the_device_path_moves_as_the_host_does() -> None:
     torch = pytest.importorskip("torch", reason="the device path is torch")
     from storm_core.render_compare.device import DeviceRefiner
+    from storm_core.render_compare.torch_network import TorchNetwork
 
     weights = random_weights("refiner")
     model = small_object()
@@ -101,7 +102,7 @@ def test_the_device_path_moves_as_the_host_does() -> None:
     poses = np.repeat(pose[None], 3, 0)
     poses[:, :3, 3] += np.random.default_rng(0).normal(0, 0.005, (3, 3))
     asked = [Hypotheses(model, poses), Hypotheses(model, poses[:1])]
-    device = DeviceRefiner(weights, "cpu", batch=2)
+    device = DeviceRefiner(TorchNetwork(weights, "cpu"), "cpu", batch=2)
     host = HostRefiner(PairForward(weights), weights.scaling)
     for a, b in zip(device.refine(frame, asked, 1), host.refine(frame, asked, 1), strict=True):
         assert np.abs(a - b).max() < 5e-3
