@@ -39,7 +39,8 @@ def spin_until_shutdown(executor):
 class Bench:
     """All nodes in this process, a camera, and an ear on every output."""
 
-    def __init__(self, fake, classes, namespace="", film=True, **parameters):
+    def __init__(self, fake, classes, namespace="", film=True, look=True, **parameters):
+        """film: be the camera. look: at the overlay and the markers as well."""
         self.fake, self.closed = fake, False
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
@@ -60,6 +61,8 @@ class Bench:
                 ("markers", MarkerArray, names.MARKERS, qos.results()),
                 ("diagnostics", DiagnosticArray, names.DIAGNOSTICS, qos.results()),
                 ("particles", PoseArray, "score_node/cup/particles", qos.results())):
+            if not look and key in ("overlay", "markers"):
+                continue
             self.node.create_subscription(kind, topic, self.heard[key].append, profile)
         self.visible, self.doubtful, self.lens = True, False, CAMERA
         self.sent, self._stop = [], threading.Event()
@@ -129,7 +132,7 @@ class Bench:
         # shut down, only waited for.
         rclpy.try_shutdown(context=self.context)
         for thread in self.threads:
-            thread.join(1.0)
+            thread.join(20.0)
         for node in self.nodes:
             node.quiesce()
         for executor in self.executors:
