@@ -17,7 +17,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from storm_ros import conversions, names, qos, records
-from storm_ros.executor import make_executor, spin
+from storm_ros.executor import make_executor
 from storm_ros.playback import FramePublisher, shot_of
 from storm_ros.pose_node import PoseNode
 from storm_ros.score_node import ScoreNode
@@ -31,9 +31,10 @@ from test.ros.fakes import CAMERA, frame_at
 PERIOD = 0.033
 
 
-def spin_until_shutdown(executor):
+def spin_until(ended, executor):
     with contextlib.suppress(ExternalShutdownException, RCLError):
-        spin(executor)
+        while not ended.is_set() and executor.context.ok():
+            executor.spin_once(timeout_sec=0.1)
 
 
 class Bench:
@@ -65,7 +66,7 @@ class Bench:
                 continue
             self.node.create_subscription(kind, topic, self.heard[key].append, profile)
         self.visible, self.doubtful, self.lens = True, False, CAMERA
-        self.sent, self._stop = [], threading.Event()
+        self.sent, self._stop, self._ended = [], threading.Event(), threading.Event()
         # Nodes do not share a thread: they do not in life either.
         self.executors = [make_executor(self.context) for _ in self.nodes]
         self.executors.append(MultiThreadedExecutor(2, context=self.context))
@@ -73,7 +74,7 @@ class Bench:
             executor.add_node(node)
         for node in self.nodes:
             node.start_up()
-        self.threads = [threading.Thread(target=spin_until_shutdown, args=(executor,), daemon=True)
+        self.threads = [threading.Thread(target=spin_until, args=(self._ended, executor), daemon=True)
                         for executor in self.executors]
         self.threads.append(threading.Thread(target=self._film, daemon=True))
         if not film:
@@ -128,9 +129,8 @@ class Bench:
         self.fake.release.set()
         self.fake.may_register.set()
         self.stop_camera()
-        # As on Ctrl-C: the context first, so that the threads end, then the nodes. An executor that spins cannot be
-        # shut down, only waited for.
-        rclpy.try_shutdown(context=self.context)
+        # Before anything is destroyed; an executor that spins cannot be shut down, only waited for.
+        self._ended.set()
         for thread in self.threads:
             thread.join(20.0)
         for node in self.nodes:
@@ -139,6 +139,7 @@ class Bench:
             executor.shutdown(timeout_sec=1.0)
         for node in [*self.nodes, self.node]:
             node.destroy_node()
+        rclpy.try_shutdown(context=self.context)
 
 
 ALL = (SomNode, PoseNode, TomNode, ScoreNode, SupervisorNode, VizNode)

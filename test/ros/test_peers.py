@@ -100,8 +100,11 @@ def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
     assert caught["SEARCHING"] == caught["REGISTERING"] == INTERLEAVINGS // 4, f"interrupted: {caught}"
     assert caught["TRACKING"] and caught["VERIFYING"], f"interrupted: {caught}"
     assert epochs == sorted(epochs)
-    published, begun = {stamp_of(m) for m in b.heard["pose"]}, None
+    published, begun, reset_at = {stamp_of(m) for m in b.heard["pose"]}, None, 0
     for stamp, values in history:
+        # What was found in a frame from before the reset would be told with the stamp of that frame.
+        reset_at = stamp if values["reason"] == "user_reset" else reset_at
+        assert stamp >= reset_at, f"{values['state']} by what a reset had interrupted"
         if values["state"] == "TRACKING" and begun is not None:
             stale = [pose for pose in published if begun < pose < stamp]
             assert not stale, f"{len(stale)} poses between a reset and the next registration"
