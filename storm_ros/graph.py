@@ -15,9 +15,6 @@ CORE_NODES = ("som_node", "pose_node", "score_node", "tom_node", "supervisor_nod
 CANNOT_START = 78
 """Exit code of a process whose parameters, meshes or machine are at fault: starting it again would not help."""
 
-KEEPS_DYING = 75
-"""Exit code of `storm up` when a node has died again and again: starting the graph later may help."""
-
 BACKGROUND_NICE = 10
 """Niceness of nodes that work for seconds at a stretch: the tracker must get a core for every frame."""
 

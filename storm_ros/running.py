@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy._rclpy_pybind11 import RCLError
+from rclpy._rclpy_pybind11 import InvalidHandle, RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.logging import get_logger
@@ -74,8 +74,8 @@ def run(nodes: Sequence[Callable[[], ManagedNode]], args: Sequence[str] | None =
         spin(executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except RCLError:
-        # A callback that was under way when the process was told to stop can no longer publish.
+    except (RCLError, InvalidHandle):
+        # What was under way when the process was told to stop can no longer publish or wait.
         if rclpy.ok():
             raise
     except StormError as error:

@@ -94,18 +94,12 @@ class RunningGraph:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._failure: str | None = None
-        self._keeps_dying = False
         self._watcher = threading.Thread(target=self._watch, name="storm-up", daemon=True)
 
     @property
     def failure(self) -> str | None:
         """Why the graph stopped by itself; None while all is well."""
         return self._failure
-
-    @property
-    def keeps_dying(self) -> bool:
-        """It stopped because a node died several times in a row without saying that it cannot start."""
-        return self._keeps_dying
 
     def check(self) -> None:
         """Raise SetupError when the graph has given up."""
@@ -189,7 +183,7 @@ class RunningGraph:
             return
         child.failures = child.failures + 1 if lived < self._restart.quick else 1
         if child.failures >= self._restart.give_up and lived < self._restart.quick:
-            self._failure, self._keeps_dying = self._reason(child, code), True
+            self._failure = self._reason(child, code)
             return
         delay = min(self._restart.first_delay * 2 ** (child.failures - 1), self._restart.max_delay)
         child.restart_at = time.monotonic() + delay

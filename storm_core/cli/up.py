@@ -17,8 +17,7 @@ _INPUTS = ("image", "depth_image", "camera_info", "depth_camera_info")
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("up", help="start the ROS 2 nodes", description=(
-        "Start the STORM nodes, one process each; restart one that dies; stop all on Ctrl-C. Exit status 75 instead of "
-        "1 when a node has died again and again and no mistake is known: starting it later may help."))
+        "Start the STORM nodes, one process each; restart one that dies; stop all on Ctrl-C."))
     arguments.add_models(parser)
     parser.add_argument("--remap", action="append", metavar="NAME:=TOPIC", default=[],
                         help=f"where an input comes from; NAME is one of {', '.join(_INPUTS)}; may be repeated")
@@ -50,15 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def watch(graph: "Graph") -> int:
-    """Run the graph until it ends, Ctrl-C or SIGTERM.
-
-    Returns:
-      0 after a wanted end, KEEPS_DYING (after one line on stderr) when a node cannot be kept alive.
-
-    Raises:
-      SetupError: a node cannot start.
-    """
-    from storm_ros.graph import KEEPS_DYING
+    """Run the graph until it ends, Ctrl-C or SIGTERM; raises SetupError when a node cannot be kept alive."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -69,9 +60,6 @@ def watch(graph: "Graph") -> int:
         with graph.running() as handle:
             while not handle.wait(0.5):
                 pass
-            if handle.keeps_dying:
-                print(f"storm: error: {handle.failure}", file=sys.stderr)
-                return KEEPS_DYING
             handle.check()
     except KeyboardInterrupt:
         print("storm: stopped", file=sys.stderr)

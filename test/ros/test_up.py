@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from storm_core.cli.up import watch
 from storm_core.errors import SetupError
-from storm_ros.graph import CANNOT_START, KEEPS_DYING, NodeProcess
+from storm_ros.graph import CANNOT_START, NodeProcess
 from storm_ros.up import Graph, RestartPolicy, StopPolicy
 
 FAST = RestartPolicy(first_delay=0.05, max_delay=0.1, quick=2.0, give_up=3)
@@ -94,15 +93,6 @@ def test_a_child_that_says_it_cannot_start_is_not_tried_again():
         assert handle.wait(30.0)
         assert handle.failure == f"bad failed (exit code {CANNOT_START}): models folder /x is empty"
     assert not any("again" in line for line in lines)
-
-
-def test_storm_up_tells_a_node_that_keeps_dying_from_one_that_cannot_start(capsys):
-    """To whoever starts it again: systemd, a person, a script."""
-    assert watch(graph_of({"n": "raise SystemExit(7)"}, [])) == KEEPS_DYING
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == "storm: error: n failed 3 times in a row (exit code 7)"
-    with pytest.raises(SetupError, match="n failed"):
-        watch(graph_of({"n": f"raise SystemExit({CANNOT_START})"}, []))
 
 
 def test_a_child_that_ends_for_good_ends_the_graph_only_by_failing():
