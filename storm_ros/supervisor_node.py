@@ -38,6 +38,9 @@ from storm_ros.sync import RESTART_NS
 STATUS_PERIOD = 0.5
 """Longest time between two status messages [s]."""
 
+IN_TIME = (-math.inf, 0.0)
+"""When a pose was too old to be published last [s, steady clock], and its age [s]: never."""
+
 COASTING_SCORE = 0.5
 """A coasting pose never scores higher: nothing in the image confirms it."""
 
@@ -68,7 +71,7 @@ class SupervisorNode(StormNode):
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame, self._last_frame_ros = "", time.monotonic(), self.get_clock().now()
-        self._too_old = -math.inf, 0.0
+        self._too_old = IN_TIME
         self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
@@ -234,6 +237,7 @@ class SupervisorNode(StormNode):
             self._too_old = time.monotonic(), age
             self.get_logger().warning(f"{self._withheld()}: not published", throttle_duration_sec=5.0)
             return
+        self._too_old = IN_TIME
         self.diagnostics.event("published")
         with self._lock:
             self._publish(stamp, frame_id, outputs)
