@@ -33,7 +33,6 @@ from storm_ros.roster import change, digests_of, roster_message, roster_of
 from storm_ros.running import run
 from storm_ros.stages import Models
 from storm_ros.supervising import Supervisor
-from storm_ros.sync import RESTART_NS
 
 STATUS_PERIOD = 0.5
 """Longest time between two status messages [s]."""
@@ -71,7 +70,7 @@ class SupervisorNode(StormNode):
         self._lock = threading.Lock()
         self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame, self._last_frame_ros = "", time.monotonic(), self.get_clock().now()
-        self._too_old = IN_TIME
+        self._too_old, self._info_at = IN_TIME, time.monotonic()
         self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
@@ -186,6 +185,7 @@ class SupervisorNode(StormNode):
         return lacking + ([f"{withheld}: not published"] if withheld else []) + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:
+        self._info_at = time.monotonic()
         # A search on a frame that pose_node has not seen finds something that cannot be registered.
         self._taken(stamp_ns(message.header.stamp), message.header.frame_id,
                     self._followed or time.monotonic() - self._begun >= self.config.recovery.stage_timeout)
@@ -216,7 +216,9 @@ class SupervisorNode(StormNode):
 
     def _on_tracks(self, raw: bytes) -> None:
         tracks, self._followed = tracks_of(raw), True
-        if not -RESTART_NS <= tracks.stamp_ns - self._supervisor.newest_ns <= 0:
+        # Tracks may come late; a jump back in time is theirs to tell only where nothing else is heard of the camera.
+        rare = time.monotonic() - self._info_at > self.config.input.timeout
+        if tracks.stamp_ns > self._supervisor.newest_ns or rare:
             self._taken(tracks.stamp_ns, tracks.frame_id)
         self._judged(tracks.stamp_ns, tracks.frame_id, self._join.first(tracks.stamp_ns, tracks.items))
 
