@@ -75,6 +75,11 @@ def warm_up(
         aside = frame.camera.width // 3
         jumped = {part: np.roll(getattr(later, part), aside, axis=1) for part in ("rgb", "depth")}
         tracker.track(replace(later, stamp_ns=66_666_667, **jumped))
+        # Gone: whatever else explains a jump, nothing explains this, and it is looked for all around.
+        tracker.reset(name)
+        tracker.start(frame, known)
+        tracker.track(replace(later, rgb=np.full_like(later.rgb, 60),
+                              depth=np.full_like(later.depth, later.depth.max())))
         tracker.reset(name)
     if monitor is not None:
         monitor.judge(

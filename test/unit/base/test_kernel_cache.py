@@ -159,3 +159,21 @@ def test_processes_that_compile_at_once_and_an_edited_callee(tmp_path: Path) -> 
     assert answers() == ["20", "15.0"] and set((tmp_path / "cache").rglob("*.nbc")) == kept
     edit(pack / "callee.py", CALLEE.replace("10", "20"))
     assert answers() == ["40", "30.0"]
+
+
+def test_the_warm_up_leaves_nothing_of_a_loss_to_be_compiled_on_the_robot():
+    """A kernel that is compiled when an object is lost for the first time holds the tracker up for seconds."""
+    script = """
+from storm_core.config import build
+from storm_core.pipeline.build import build_tracker
+from storm_core.pipeline.warmup import warm_up
+from storm_core.simulation.objects import make_object
+from storm_core.tracking.gauss_newton import align_kernel, judge_kernel, rank_kernel
+from storm_core.tracking.reseed import places_kernel, surprise_kernel
+models = {"cereal_box": make_object("cereal_box")}
+warm_up(models, tracker=build_tracker(build({}), models))
+kernels = align_kernel, judge_kernel, rank_kernel, places_kernel, surprise_kernel
+print([kernel.py_func.__name__ for kernel in kernels if not kernel.signatures])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
