@@ -102,8 +102,9 @@ def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
     assert epochs == sorted(epochs)
     published, begun, reset_at = {stamp_of(m) for m in b.heard["pose"]}, None, 0
     for stamp, values in history:
-        # What was found in a frame from before the reset would be told with the stamp of that frame.
-        reset_at = stamp if values["reason"] == "user_reset" else reset_at
+        # What was found in a frame from before the reset would be told with the stamp of that frame. (A status that is
+        # only repeated while the search goes on has the newest frame's.)
+        reset_at = int(values["since_ns"]) if values["reason"] == "user_reset" else reset_at
         assert stamp >= reset_at, f"{values['state']} by what a reset had interrupted"
         if values["state"] == "TRACKING" and begun is not None:
             stale = [pose for pose in published if begun < pose < stamp]

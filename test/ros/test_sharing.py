@@ -46,9 +46,10 @@ def test_ten_tracked_objects_are_all_judged_and_published(bench):
     b.until(lambda: len(b.heard["detections"]) >= begun + 40, "no detections")
     published = Counter(d.id for m in b.heard["detections"][begun:begun + 40] for d in m.detections)
     # A judgement of each in every frame that is judged at all: nobody is left out, however many frames are skipped.
-    assert set(published) == set(names) and min(published.values()) >= 38, f"published: {published}"
+    assert set(published) == set(names) and min(published.values()) >= max(10, max(published.values()) - 2), \
+        f"published: {published}"
     more = [after - before for before, after in zip(judged, b.fake.counts("judge", names), strict=True)]
-    assert max(more) - min(more) <= 2 and min(more) >= 38, f"judged: {more}"
+    assert max(more) - min(more) <= 2 and min(more) >= 10, f"judged: {more}"
     assert all(node.failure is None for node in b.nodes)
 
 
@@ -70,4 +71,6 @@ def test_who_is_looked_for_in_vain_takes_no_time_from_the_others_nor_from_his_li
     assert max(more) <= 2 * min(more) + 2, f"searches: {more}"
     b.until(lambda: len(b.heard["detections"]) >= begun + 30, "no detections")
     published = Counter(d.id for m in b.heard["detections"][begun:begun + 30] for d in m.detections)
-    assert set(published) == set(there) and min(published.values()) >= 28, f"published: {published}"
+    # A machine that is busy with something else publishes less, but of all alike.
+    assert set(published) == set(there) and min(published.values()) >= max(10, max(published.values()) - 2), \
+        f"published: {published}"
