@@ -136,7 +136,7 @@ class RefinerConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    slop: float = param(0.02, "largest stamp difference of image, depth and camera_info", "s", 0.0, 1.0)
+    slop: float = param(0.02, "largest stamp difference of image and depth", "s", 0.0, 1.0)
     max_age: float = param(0.1, "a pose older than this is not published as current", "s", 0.01, 10.0)
     image_transport: str = param("raw", "raw, or compressed: image_transport's JPEG or PNG on <image>/compressed",
                                  choices=("raw", "compressed"))

@@ -1,5 +1,5 @@
-"""Rotation matrices <-> quaternions (x, y, z, w), one at a time: scipy's, made for stacks, takes twenty times as long,
-and every tracked pose is converted several times."""
+"""Rotation matrices <-> quaternions (x, y, z, w), one at a time: scipy's, made for stacks, takes about fifteen times as
+long, and every tracked pose is converted several times."""
 
 from collections.abc import Sequence
 from math import sqrt

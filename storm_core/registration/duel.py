@@ -173,7 +173,10 @@ def _misprint(seen: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.f
 def color_odds(
     rgb: NDArray[np.uint8], core: NDArray[np.bool_], around: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Log-odds (H, W) that a pixel's colour is the object's (pixels `core`) and not the surroundings' (`around`)."""
+    """Log-odds (H, W) that a pixel's colour is the object's (pixels `core`) and not the surroundings' (`around`).
+
+    0, even odds, everywhere when either has too few pixels to know its colours.
+    """
     if min(np.count_nonzero(core), np.count_nonzero(around)) < ENOUGH:
         return np.zeros(core.shape)
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(int)

@@ -48,5 +48,6 @@ def test_a_process_that_is_told_to_stop_stops_without_an_error():
     rclpy.try_shutdown(context=context)
     for share in shares:
         share.destroy()
+    assert hub._input is None and not any(list(node.subscriptions) for node in nodes), "it subscribed once more"
     for node in nodes:
         node.destroy_node()
