@@ -1,5 +1,8 @@
-"""What the C library does with freed memory. Images come and go at 30 Hz: giving each one's pages back to the system
-and asking for them again cost all nodes in one process 0.03 to 0.05 cores of 0.39 (one process each: nothing to be seen)."""
+"""What the C library does with freed memory.
+
+Images come and go at 30 Hz: giving each one's pages back to the system and asking for them again cost all nodes in one
+process 0.03 to 0.05 cores of 0.39 (with a process each there was nothing to be seen).
+"""
 
 import contextlib
 import ctypes
