@@ -1,4 +1,5 @@
-"""All nodes in one process: less memory, images received and decoded once; but they share one interpreter's time."""
+"""All nodes in one process: less memory, images received and decoded once, no messages between the nodes for what is
+said in every frame; but they share one interpreter's time."""
 
 import argparse
 import importlib
@@ -10,6 +11,7 @@ from storm_ros.camera_hub import CameraHub
 from storm_ros.graph import CORE_NODES
 from storm_ros.lifecycle import ManagedNode
 from storm_ros.running import run
+from storm_ros.within import ProcessWays
 
 _KNOWN = (*CORE_NODES, "viz_node")
 
@@ -27,8 +29,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="composed", description="All STORM nodes in one process.")
     parser.add_argument("--nodes", nargs="+", choices=_KNOWN, default=_KNOWN, metavar="NAME",
                         help=f"which nodes (default: {' '.join(_KNOWN)})")
-    hub = CameraHub()
-    return run([partial(node_class(name), camera=hub.watch) for name in parser.parse_args(own).nodes], given)
+    names = parser.parse_args(own).nodes
+    hub, ways = CameraHub(), ProcessWays(names)
+    return run([partial(node_class(name), camera=hub.watch, ways=ways) for name in names], given)
 
 
 if __name__ == "__main__":

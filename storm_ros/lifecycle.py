@@ -138,8 +138,7 @@ class ManagedNode(LifecycleNode):
         The executor may still hold a message of a subscription that has been destroyed.
         """
         def heard(message: Any) -> None:
-            if self.active:
-                self._guarded(callback, message)
+            self.while_active(callback, message)
 
         # rclpy's own, such as /clock, are made while the node is not active.
         return super().create_subscription(msg_type, topic, heard if self.active else callback, *args, **kwargs)
@@ -147,13 +146,14 @@ class ManagedNode(LifecycleNode):
     def create_timer(self, period: float, callback: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
         """As with subscriptions."""
         def ticked() -> None:
-            if self.active:
-                self._guarded(callback)
+            self.while_active(callback)
 
         return super().create_timer(period, ticked if self.active else callback, *args, **kwargs)
 
-    def _guarded(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Whoever sends a message that cannot be used must not end the graph."""
+    def while_active(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Call it unless the node is not active; whoever sends what cannot be used must not end the graph."""
+        if not self.active:
+            return
         try:
             callback(*args)
         except StormError as error:

@@ -13,6 +13,7 @@ from rclpy.subscription import Subscription
 from storm_core.config import InputConfig, StormConfig, build, flatten
 from storm_core.errors import StormError
 from storm_ros import names, qos
+from storm_ros.between import TopicWays, Ways
 from storm_ros.camera_hub import CameraShare
 from storm_ros.camera_input import CameraInput
 from storm_ros.diagnostics import NodeDiagnostics
@@ -34,13 +35,23 @@ class StormNode(ManagedNode):
 
     Attributes:
       stages: factories of everything that computes.
+      ways: to the other nodes, for what is said in every frame.
       config, models: valid from `build` on.
     """
 
-    def __init__(self, name: str, stages: Stages | None = None, camera: Camera = CameraInput, **kwargs: Any) -> None:
-        """camera: makes the node's camera input. Raises ConfigError for a wrong parameter."""
+    def __init__(self, name: str, stages: Stages | None = None, camera: Camera = CameraInput,
+                 ways: Ways | None = None, **kwargs: Any) -> None:
+        """
+        Args:
+          camera: makes the node's camera input.
+          ways: to the other nodes; topics by default.
+
+        Raises:
+          ConfigError: a parameter is wrong.
+        """
         super().__init__(name, **kwargs)
         self._camera = camera
+        self.ways = ways or TopicWays()
         self.stages = stages or Stages()
         self.models: Models = {}
         self.config: StormConfig = declare_config(self, LIFECYCLE_PARAMETERS)

@@ -17,7 +17,8 @@ from storm_core.pipeline.warmup import warm_up
 from storm_core.recovery.machine import Action
 from storm_core.types import Reason, RegistrationFailure
 from storm_ros import conversions, names, qos, records
-from storm_ros.detections import read_localizations, read_tracks, tracks_message
+from storm_ros.between import TRACKS, OfFrame
+from storm_ros.detections import read_localizations, read_tracks
 from storm_ros.following import Follower, Registering, RegisterJob, RegistrationDesk
 from storm_ros.frames import BACKLOG, FrameBuffer, LazyFrame
 from storm_ros.node import StormNode
@@ -54,7 +55,7 @@ class PoseNode(StormNode):
         self._follower = Follower(self._tracker)
         self._registering = Registering(self._registrar, self._catching, self._buffer, self.models)
         self._answers = self.create_publisher(DiagnosticArray, names.ANSWERS, qos.kept())
-        self._tracks = self.create_publisher(Detection3DArray, names.TRACKS, qos.requests())
+        self._tracks = self.ways.mouth(self, TRACKS)
         self._track_worker = self.start_worker("track", self._track, backlog=BACKLOG)
         self.diagnostics.gauge("frames_skipped", lambda: self._track_worker.dropped)
         self._register_worker = self.start_worker("register", self._register, self.config.threads)
@@ -72,8 +73,8 @@ class PoseNode(StormNode):
     def disconnect(self) -> None:
         for subscription in (*self._inputs, *self._masks.values()):
             self.destroy_subscription(subscription)
-        for publisher in (self._answers, self._tracks):
-            self.destroy_publisher(publisher)
+        self._tracks.destroy()
+        self.destroy_publisher(self._answers)
 
     def _attach(self, object_names: Iterable[str]) -> None:
         for name in object_names:
@@ -171,7 +172,7 @@ class PoseNode(StormNode):
         self.diagnostics.event("tracked", len(followed.tracks))
         for failure, epoch in followed.failures:
             self._answer(failure.object_name, Stage.TRACK, epoch, frame.stamp_ns, failure.reason, failure.detail)
-        self._tracks.publish(tracks_message(followed.tracks, frame.stamp_ns, frame.frame_id))
+        self._tracks.say(OfFrame(frame.stamp_ns, frame.frame_id, followed.tracks))
 
     def _on_refined(self, message: Detection3DArray) -> None:
         """Two entries per object: the pose that was refined and the refined one."""

@@ -4,14 +4,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray
 from vision_msgs.msg import Detection3DArray
 
 from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
 from storm_core.types import Evidence, Judgement, Registration, Track, Verdict
 from storm_ros import names, qos, records
-from storm_ros.between import judgements_of, tracks_of
+from storm_ros.between import JUDGEMENTS, TRACKS, Link, OfFrame
 from storm_ros.conversions import header
 from storm_ros.detections import EpochTrack, tracks_message
 from storm_ros.distributions import DistributionOutput
@@ -55,23 +54,21 @@ class ScoreNode(StormNode):
 
     def connect(self) -> None:
         self._buffer = FrameBuffer(dense=15, sparse=0)
-        self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
+        self._join: StampJoin[Sequence[EpochTrack], Sequence[records.Judged]] = StampJoin()
         self._done: dict[str, tuple[int, int]] = {}
         self._refined = self.create_publisher(Detection3DArray, names.REFINED, qos.results())
         self._outputs = {name: DistributionOutput(self, model) for name, model in self.models.items()}
-        self._inputs = []
+        self._ears: list[Link] = []
         if not self.config.score_model.enable:
             return
         self._worker = self.start_worker("refine", self._refine)
-        self._inputs = [
-            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(), raw=True),
-            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests(),
-                                     raw=True)]
+        self._ears = [self.ways.ear(self, TRACKS, self._on_tracks),
+                      self.ways.ear(self, JUDGEMENTS, self._on_judgements)]
         self.watch_camera(self._buffer.push)
 
     def disconnect(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        for ear in self._ears:
+            ear.destroy()
         self.destroy_publisher(self._refined)
         for output in self._outputs.values():
             output.destroy()
@@ -88,18 +85,16 @@ class ScoreNode(StormNode):
             else:
                 self._outputs[name] = DistributionOutput(self, model)
 
-    def _on_tracks(self, raw: bytes) -> None:
-        tracks = tracks_of(raw)
+    def _on_tracks(self, tracks: OfFrame[EpochTrack]) -> None:
         for item in tracks.items:
             if not item.track.coasting and self._done.get(item.track.object_name, (-1, 0))[0] != item.epoch:
                 self._enqueue(Job(item, None))
         self._pair(self._join.first(tracks.stamp_ns, tracks.items))
 
-    def _on_judgements(self, raw: bytes) -> None:
-        judgements = judgements_of(raw)
+    def _on_judgements(self, judgements: OfFrame[records.Judged]) -> None:
         self._pair(self._join.second(judgements.stamp_ns, judgements.items))
 
-    def _pair(self, pair: tuple[list[EpochTrack], list[records.Judged]] | None) -> None:
+    def _pair(self, pair: tuple[Sequence[EpochTrack], Sequence[records.Judged]] | None) -> None:
         """Tracks of one frame and what the monitor says of them."""
         if pair is None:
             return

@@ -22,7 +22,7 @@ from storm_core.config import StormConfig
 from storm_core.errors import ConfigError, StormError
 from storm_core.types import ObjectOutput, Reason
 from storm_ros import names, qos, records
-from storm_ros.between import judgements_of, tracks_of
+from storm_ros.between import JUDGEMENTS, TRACKS, OfFrame
 from storm_ros.camera_motion import CameraMotion
 from storm_ros.conversions import header, stamp_ns, to_pose, vector, with_covariance
 from storm_ros.detections import EpochTrack, detections_message, read_localizations
@@ -51,7 +51,7 @@ class _Offered:
     services: tuple[Service, ...]
 
 
-Joined = tuple[list[EpochTrack], list[records.Judged]]
+Joined = tuple[Sequence[EpochTrack], Sequence[records.Judged]]
 
 
 class SupervisorNode(StormNode):
@@ -68,7 +68,7 @@ class SupervisorNode(StormNode):
         self._supervisor = Supervisor(tuple(self.models), self.config, _fresh_epoch(), self.models,
                                       lambda at: self._motion.pose(self._frame_id, at))
         self._lock = threading.Lock()
-        self._join: StampJoin[list[EpochTrack], list[records.Judged]] = StampJoin()
+        self._join: StampJoin[Sequence[EpochTrack], Sequence[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame, self._last_frame_ros = "", time.monotonic(), self.get_clock().now()
         self._too_old, self._info_at = IN_TIME, time.monotonic()
         self._begun, self._followed = time.monotonic(), False
@@ -85,10 +85,9 @@ class SupervisorNode(StormNode):
             self.create_subscription(CameraInfo, names.CAMERA_INFO, self._on_info, qos.sensor_data(),
                                      qos_overriding_options=qos.overridable()),
             self.create_subscription(DiagnosticArray, names.ANSWERS, self._on_answers, qos.kept()),
-            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept()),
-            self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(), raw=True),
-            self.create_subscription(DiagnosticArray, names.JUDGEMENTS, self._on_judgements, qos.requests(),
-                                     raw=True)]
+            self.create_subscription(Detection3DArray, names.LOCALIZATIONS, self._on_localizations, qos.kept())]
+        self._ears = [self.ways.ear(self, TRACKS, self._on_tracks),
+                      self.ways.ear(self, JUDGEMENTS, self._on_judgements)]
         self._reload = self.create_service(Trigger, names.RELOAD, self._on_reload)
         # Not ROS time: the status must go on when /clock stands still.
         self._timer = self.create_timer(STATUS_PERIOD / 2, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -101,6 +100,8 @@ class SupervisorNode(StormNode):
         self._motion.destroy()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
+        for ear in self._ears:
+            ear.destroy()
         self._detach(tuple(self._objects))
         for publisher in (self._requests, self._status, self._pose, self._detections, self._tf, self._roster_out):
             self.destroy_publisher(publisher)
@@ -214,16 +215,15 @@ class SupervisorNode(StormNode):
                     self._supervisor.located(found)
             self._carry_out()
 
-    def _on_tracks(self, raw: bytes) -> None:
-        tracks, self._followed = tracks_of(raw), True
+    def _on_tracks(self, tracks: OfFrame[EpochTrack]) -> None:
+        self._followed = True
         # Tracks may come late; a jump back in time is theirs to tell only where nothing else is heard of the camera.
         rare = time.monotonic() - self._info_at > self.config.input.timeout
         if tracks.stamp_ns > self._supervisor.newest_ns or rare:
             self._taken(tracks.stamp_ns, tracks.frame_id)
         self._judged(tracks.stamp_ns, tracks.frame_id, self._join.first(tracks.stamp_ns, tracks.items))
 
-    def _on_judgements(self, raw: bytes) -> None:
-        judgements = judgements_of(raw)
+    def _on_judgements(self, judgements: OfFrame[records.Judged]) -> None:
         self._judged(judgements.stamp_ns, judgements.frame_id, self._join.second(judgements.stamp_ns, judgements.items))
 
     def _judged(self, stamp: int, frame_id: str, joined: Joined | None) -> None:
@@ -252,23 +252,32 @@ class SupervisorNode(StormNode):
         return f"poses are {age * 1e3:.0f} ms old, input.max_age is {self.config.input.max_age * 1e3:.0f} ms"
 
     def _publish(self, stamp: int, frame_id: str, outputs: Sequence[ObjectOutput]) -> None:
+        """Messages are made for those who listen: the same poses go out in five ways, and most users want one."""
         at = header(stamp, frame_id)
         outputs = [output for output in outputs if output.object_name in self._objects]
         transforms = []
         for output in outputs:
             if output.cam_from_obj is None or output.covariance is None:
                 continue
-            name = output.object_name
-            self._objects[name].pose.publish(PoseWithCovarianceStamped(
-                header=at, pose=with_covariance(output.cam_from_obj, output.covariance)))
+            name, cam_from_obj = output.object_name, output.cam_from_obj
+            if listened_to(self._objects[name].pose):
+                self._objects[name].pose.publish(PoseWithCovarianceStamped(
+                    header=at, pose=with_covariance(cam_from_obj, output.covariance)))
             if not output.trusted:
                 continue
-            pose = to_pose(output.cam_from_obj)
-            transforms.append(TransformStamped(
-                header=at, child_frame_id=self.config.tf_prefix + name,
-                transform=Transform(translation=vector(output.cam_from_obj[:3, 3]), rotation=pose.orientation)))
-            if name == self._primary:
-                self._pose.publish(PoseStamped(header=at, pose=pose))
+            if listened_to(self._tf):
+                transforms.append(TransformStamped(
+                    header=at, child_frame_id=self.config.tf_prefix + name,
+                    transform=Transform(translation=vector(cam_from_obj[:3, 3]),
+                                        rotation=to_pose(cam_from_obj).orientation)))
+            if name == self._primary and listened_to(self._pose):
+                self._pose.publish(PoseStamped(header=at, pose=to_pose(cam_from_obj)))
+        if transforms:
+            self._tf.publish(TFMessage(transforms=transforms))
+        if listened_to(self._detections):
+            self._publish_detections(stamp, frame_id, outputs)
+
+    def _publish_detections(self, stamp: int, frame_id: str, outputs: Sequence[ObjectOutput]) -> None:
         message = detections_message(outputs, self.models, frame_id, stamp)
         coasting = {output.object_name for output in outputs if output.coasting}
         for detection in message.detections:
@@ -276,8 +285,6 @@ class SupervisorNode(StormNode):
             if detection.id in coasting:
                 result.score = min(result.score, COASTING_SCORE)
         self._detections.publish(message)
-        if transforms:
-            self._tf.publish(TFMessage(transforms=transforms))
 
     def _carry_out(self) -> None:
         """Send what the machines ask for, and tell everybody about changes."""
@@ -328,6 +335,11 @@ class SupervisorNode(StormNode):
             return True, f"{name} is {after.state.value} and is being registered anew beside that"
         done = after is not before or after.aside >= 0 or reason is Reason.USER_ENABLED
         return done, f"{name} is {after.state.value}" + ("" if done else "; enable it first")
+
+
+def listened_to(publisher: Publisher) -> bool:
+    """Whether a message would reach anybody; what is published before somebody subscribes is never sent later."""
+    return bool(publisher.get_subscription_count() > 0)
 
 
 def _primary(config: StormConfig, models: Models) -> str:

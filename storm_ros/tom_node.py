@@ -4,13 +4,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray
-from vision_msgs.msg import Detection3DArray
-
 from storm_core.config import StormConfig
 from storm_core.pipeline.warmup import warm_up
-from storm_ros import names, qos, records
-from storm_ros.between import tracks_of
+from storm_ros import records
+from storm_ros.between import JUDGEMENTS, TRACKS, OfFrame
 from storm_ros.detections import EpochTrack
 from storm_ros.frames import BACKLOG, LazyFrame
 from storm_ros.join import StampJoin
@@ -18,7 +15,7 @@ from storm_ros.node import StormNode
 from storm_ros.running import run
 from storm_ros.stages import Models
 
-Job = tuple[LazyFrame, list[EpochTrack]]
+Job = tuple[LazyFrame, Sequence[EpochTrack]]
 
 
 class TomNode(StormNode):
@@ -52,23 +49,21 @@ class TomNode(StormNode):
         self._renewals.append(renew)
 
     def connect(self) -> None:
-        self._join: StampJoin[LazyFrame, list[EpochTrack]] = StampJoin(kept=15)
-        self._judgements = self.create_publisher(DiagnosticArray, names.JUDGEMENTS, qos.requests())
+        self._join: StampJoin[LazyFrame, Sequence[EpochTrack]] = StampJoin(kept=15)
+        self._judgements = self.ways.mouth(self, JUDGEMENTS)
         self._worker = self.start_worker("judge", self._judge, backlog=BACKLOG)
         self.diagnostics.gauge("frames_skipped", lambda: self._worker.dropped)
-        self._tracks = self.create_subscription(Detection3DArray, names.TRACKS, self._on_tracks, qos.requests(),
-                                                raw=True)
+        self._tracks = self.ways.ear(self, TRACKS, self._on_tracks)
         self.watch_camera(self._on_frame)
 
     def disconnect(self) -> None:
-        self.destroy_subscription(self._tracks)
-        self.destroy_publisher(self._judgements)
+        self._tracks.destroy()
+        self._judgements.destroy()
 
     def _on_frame(self, frame: LazyFrame) -> None:
         self._enqueue(self._join.first(frame.stamp_ns, frame))
 
-    def _on_tracks(self, raw: bytes) -> None:
-        tracks = tracks_of(raw)
+    def _on_tracks(self, tracks: OfFrame[EpochTrack]) -> None:
         self._enqueue(self._join.second(tracks.stamp_ns, tracks.items))
 
     def _enqueue(self, job: Job | None) -> None:
@@ -92,7 +87,7 @@ class TomNode(StormNode):
                 judgement = self._monitor.judge(lazy.frame(), item.track)
             judged.append(records.Judged(judgement=judgement, epoch=item.epoch))
         self.diagnostics.event("judged", len(judged))
-        self._judgements.publish(records.judgements_message(judged, lazy.stamp_ns, lazy.frame_id))
+        self._judgements.say(OfFrame(lazy.stamp_ns, lazy.frame_id, judged))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.clock import Clock, ClockType
+from rclpy.subscription import Subscription
 from scipy.spatial import cKDTree
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
@@ -70,9 +71,8 @@ class VizNode(StormNode):
         self._overlay = self.create_publisher(Image, names.OVERLAY, qos.results())
         self._markers = self.create_publisher(MarkerArray, names.MARKERS, qos.results())
         self._worker = self.start_worker("paint", self._paint)
-        self._inputs = [
-            self.create_subscription(Detection3DArray, names.DETECTIONS, self._on_detections, qos.results()),
-            self.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.latched())]
+        self._status = self.create_subscription(DiagnosticArray, names.STATUS, self._on_status, qos.latched())
+        self._detections: Subscription | None = None
         # Images are what costs most: they are received only while somebody looks at the overlay.
         self._look = self.create_timer(LOOK_PERIOD, self._watch_or_not, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -82,11 +82,25 @@ class VizNode(StormNode):
             self.watch_camera(self._on_frame)
         elif not wanted:
             self.unwatch_camera()
+        if wanted or self._markers.get_subscription_count() > 0:
+            self._hear_detections()
+        else:
+            self._ignore_detections()
+
+    def _hear_detections(self) -> None:
+        if self._detections is None:
+            self._detections = self.create_subscription(Detection3DArray, names.DETECTIONS, self._on_detections,
+                                                        qos.results())
+
+    def _ignore_detections(self) -> None:
+        if self._detections is not None:
+            self.destroy_subscription(self._detections)
+            self._detections = None
 
     def disconnect(self) -> None:
         self.destroy_timer(self._look)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        self._ignore_detections()
+        self.destroy_subscription(self._status)
         for publisher in (self._overlay, self._markers):
             self.destroy_publisher(publisher)
 
