@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -10,11 +11,13 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from storm_core.config import InputConfig
 from storm_ros import compressed, conversions, names, qos
-from storm_ros.camera_motion import CameraMotion
+from storm_ros.camera_motion import CameraMotion, listen_to_tf
 from storm_ros.frame_decoder import DepthCamera, FrameDecoder, Image
 from storm_ros.frames import LazyFrame
 from storm_ros.sync import FrameSync, Synced
-from storm_ros.tf_listener import TfListener
+
+if TYPE_CHECKING:
+    from storm_ros.tf_listener import TfListener
 
 
 class CameraInput:
@@ -35,7 +38,7 @@ class CameraInput:
         self._tf: TfListener | None = None
         depth_camera = None
         if config.align_depth:
-            self._tf = TfListener(node)
+            self._tf = listen_to_tf(node)
             depth_camera = DepthCamera(lambda: self._depth_info, node.resolve_topic_name(names.DEPTH_IMAGE),
                                        self._tf.lookup)
         self._motion = CameraMotion(node, config.fixed_frame)

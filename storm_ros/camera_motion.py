@@ -1,14 +1,25 @@
 """Where the camera is in a frame that does not move, as tf says."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
 from storm_core.errors import InputError
-from storm_ros.tf_listener import TfListener
+
+if TYPE_CHECKING:
+    from storm_ros.tf_listener import TfListener
 
 AHEAD_NS = 100_000_000
 """How far a motion is continued beyond the newest transform: images often arrive before their transforms do."""
+
+
+def listen_to_tf(node: Node) -> "TfListener":
+    """What reads tf takes a fifth of a second to import: nobody waits for it who does not need tf."""
+    from storm_ros.tf_listener import TfListener
+
+    return TfListener(node)
 
 
 class CameraMotion:
@@ -16,7 +27,7 @@ class CameraMotion:
 
     def __init__(self, node: Node, fixed_frame: str) -> None:
         self._fixed_frame = fixed_frame
-        self._tf = TfListener(node) if fixed_frame else None
+        self._tf = listen_to_tf(node) if fixed_frame else None
         self._problem = ""
 
     def pose(self, frame_id: str, stamp_ns: int) -> NDArray[np.float64] | None:

@@ -9,7 +9,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
-from scipy.spatial import cKDTree
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
 from vision_msgs.msg import Detection3DArray
@@ -52,17 +51,19 @@ class VizNode(StormNode):
         super().__init__("viz_node", stages, **kwargs)
 
     def build(self) -> None:
-        self._painter = OverlayPainter(self.models)
-        self._meshes = {name: _mesh_marker(model) for name, model in self.models.items()}
+        self._show(self.models)
 
     def unbuild(self) -> None:
-        del self._painter, self._meshes
+        del self._painter, self._shown, self._meshes
         self._buffer = None
 
     def adopt(self, models: Models, config: StormConfig) -> None:
-        self._painter = OverlayPainter(models)
-        self._meshes = {name: _mesh_marker(model) for name, model in models.items()}
+        self._show(models)
         self._states = {name: state for name, state in self._states.items() if name in models}
+
+    def _show(self, models: Models) -> None:
+        self._painter, self._shown = OverlayPainter(models), models
+        self._meshes: dict[str, Marker] = {}  # made when somebody looks
 
     def connect(self) -> None:
         self._buffer = FrameBuffer(dense=8, sparse=0)
@@ -118,7 +119,7 @@ class VizNode(StormNode):
 
     def _on_detections(self, message: Detection3DArray) -> None:
         outputs = [self._with_state(output) for output in read_detections(message)
-                   if output.object_name in self._meshes]
+                   if output.object_name in self._shown]
         stamp = stamp_ns(message.header.stamp)
         if self._markers.get_subscription_count() > 0 and abs(stamp - self._marked_ns) > MARKER_PERIOD_NS:
             self._marked_ns = stamp
@@ -151,11 +152,12 @@ class VizNode(StormNode):
 
     def _marker_array(self, message: Detection3DArray, outputs: Sequence[ObjectOutput]) -> MarkerArray:
         markers = []
-        meshes = self._meshes
+        shown, meshes = self._shown, self._meshes
         for output in outputs:
-            mesh = meshes.get(output.object_name)
-            if mesh is None:  # removed meanwhile
+            name = output.object_name
+            if name not in shown:  # removed meanwhile
                 continue
+            mesh = meshes[name] = meshes.get(name) or _mesh_marker(shown[name])
             mesh.header = message.header
             mesh.pose = to_pose(output.cam_from_obj)
             # A coasting pose is a guess and is shown as a ghost.
@@ -172,6 +174,8 @@ def _mesh_marker(model: ObjectModel) -> Marker:
     vertices, faces = simplify(model.vertices.astype(float), model.faces.astype(np.int64), MARKER_FACES)
     marker.points = [Point(x=x, y=y, z=z) for x, y, z in vertices[faces].reshape(-1, 3).tolist()]
     if model.colors is not None:
+        from scipy.spatial import cKDTree  # for rviz only: it takes a fifth of a second of every start
+
         _, nearest = cKDTree(model.vertices).query(vertices)
         shades = (model.colors[nearest[faces]].reshape(-1, 3) / 255.0).tolist()
         marker.colors = [ColorRGBA(r=r, g=g, b=b, a=1.0) for r, g, b in shades]

@@ -3,16 +3,19 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
 
 from storm_core.bags.decode import stamp_ns
 from storm_core.bags.pose_topics import matrix
 from storm_core.bags.trajectory import Trajectory
 from storm_core.errors import DatasetError
 from storm_core.geometry.pose import inverse
+
+if TYPE_CHECKING:
+    from rosbags.highlevel import AnyReader
 
 GAP_NS = 500_000_000
 """Transforms further apart than this are not interpolated [ns]."""
@@ -93,7 +96,7 @@ class TransformTree:
         return path[::-1]
 
 
-def read_tree(reader: AnyReader) -> TransformTree:
+def read_tree(reader: "AnyReader") -> TransformTree:
     """The tree of all /tf and /tf_static messages (with any namespace before)."""
     moving: dict[Edge, dict[int, NDArray[np.float64]]] = {}
     fixed: dict[Edge, NDArray[np.float64]] = {}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from storm_core.errors import MeshError
 from storm_core.geometry.instances import mesh_name
@@ -277,6 +276,8 @@ class _Colors:
 
     def at(self, vertices: Vertices, faces: Faces) -> NDArray[np.uint8] | None:
         """(V, 3) uint8: the mean colour of the surface nearest to each vertex; None for an uncoloured file."""
+        from scipy.spatial import cKDTree  # as in `surface`
+
         if not self._parts:
             return None
         count = max(20_000, _SAMPLES_PER_VERTEX * len(vertices))

@@ -1,11 +1,10 @@
-"""Triangle surfaces as arrays: areas, even samples, welding, winding, watertightness, diameter."""
+"""Triangle surfaces as arrays: areas, even samples, welding, winding, watertightness, diameter.
+
+scipy is imported where it is used: its packages take a third of a second, and a node with checked meshes needs none.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order, connected_components
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import cdist
 
 Vertices = NDArray[np.float64]
 Faces = NDArray[np.int64]
@@ -89,6 +88,9 @@ def orient_outward(vertices: Vertices, faces: Faces) -> Faces:
 
     A piece whose box lies inside the box of another keeps its sense: it may be the wall of a cavity.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     edges, owner, upward = _half_edges(faces)
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     edges, owner, upward = edges[order], owner[order], upward[order]
@@ -116,6 +118,9 @@ def orient_outward(vertices: Vertices, faces: Faces) -> Faces:
 
 def _parities(n: int, a: Faces, b: Faces, same: NDArray[np.bool_], count: int, label: NDArray) -> NDArray[np.bool_]:
     """Which faces to flip so that neighbours run along their common edge in opposite senses."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import breadth_first_order
+
     # Weight 1 = agree, 2 = differ; zero would mean "no edge" in a sparse matrix.
     weight = np.where(same, 2.0, 1.0)
     graph = coo_matrix((np.r_[weight, weight], (np.r_[a, b], np.r_[b, a])), shape=(n, n)).tocsr()
@@ -143,6 +148,9 @@ def _inside_another(boxes: NDArray[np.float64], k: int) -> bool:
 
 def diameter(vertices: Vertices) -> float:
     """Largest distance between two points (N, 3)."""
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import cdist
+
     try:
         points = vertices[ConvexHull(vertices).vertices]
     except (QhullError, ValueError):

@@ -1,12 +1,13 @@
-"""Symmetries: those that models_info.json declares, and those of the bare shape, found by measuring."""
+"""Symmetries: those that models_info.json declares, and those of the bare shape, found by measuring.
+
+scipy is imported where it is used, as in `surface`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from storm_core.errors import MeshError
 from storm_core.geometry.mesh import ObjectModel
@@ -116,6 +117,8 @@ def shape_symmetries(model: ObjectModel, *, tolerance: float = 0.018) -> NDArray
     Args:
       tolerance: mean distance of turned surface points to the surface / diameter.
     """
+    from scipy.spatial import cKDTree
+
     vertices, faces = model.vertices.astype(float), model.faces.astype(np.int64)
     surface = points_at(vertices, faces, *sample(vertices, faces, 20_000))
     probe = surface[::40]
@@ -144,6 +147,8 @@ def shape_symmetries(model: ObjectModel, *, tolerance: float = 0.018) -> NDArray
 
 def _candidate_turns() -> NDArray[np.float64]:
     """Rotations (N, 3, 3) about the coordinate axes."""
+    from scipy.spatial.transform import Rotation
+
     cube = Rotation.create_group("O").as_matrix()
     steps = np.arange(24) * (np.pi / 12)
     out = [cube]
@@ -172,6 +177,8 @@ def _about(rotations: ArrayLike, offset: NDArray[np.float64]) -> NDArray[np.floa
 
 def _ball(step_deg: float) -> NDArray[np.float64]:
     """Rotations in every direction, about `step_deg` apart, identity first."""
+    from scipy.spatial.transform import Rotation
+
     n, half = round(360 / step_deg), round(180 / step_deg)
     around, over = np.arange(n) * 360 / n, np.arange(half + 1) * 180 / half
     angles = [(a, b, c) for b in over for a in around for c in (around if 0 < b < 180 else (0.0,))]
@@ -200,6 +207,8 @@ def _axis(entry: Mapping[str, Any], unit_scale: float) -> tuple[NDArray[np.float
 
 def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
     """The group that transforms generate: multiplied until nothing new appears."""
+    from scipy.spatial import cKDTree
+
     group = _unique(generators)
     while True:
         # Products of products reach the end sooner, or sooner show that there is none.
@@ -216,6 +225,8 @@ def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _unique(transforms: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.spatial import cKDTree
+
     if not len(transforms):
         return transforms
     pairs = cKDTree(_flat(transforms)).query_pairs(_APART, output_type="ndarray")

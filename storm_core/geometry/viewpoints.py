@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 
 def super_fibonacci_rotations(n: int) -> NDArray[np.float64]:
@@ -11,8 +10,16 @@ def super_fibonacci_rotations(n: int) -> NDArray[np.float64]:
     turn = 2 * np.pi * s
     alpha, beta = turn / np.sqrt(2.0), turn / 1.533751168755204288118041413
     inner, outer = np.sqrt(s / n), np.sqrt(1 - s / n)
-    xyzw = np.stack([inner * np.sin(alpha), inner * np.cos(alpha), outer * np.sin(beta), outer * np.cos(beta)], -1)
-    return Rotation.from_quat(xyzw).as_matrix()
+    return _rotations(inner * np.sin(alpha), inner * np.cos(alpha), outer * np.sin(beta), outer * np.cos(beta))
+
+
+def _rotations(x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64],
+               w: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotations (n, 3, 3) of unit quaternions, each component (n,)."""
+    rows = ((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+            (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+            (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)))
+    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def fibonacci_sphere(n: int) -> NDArray[np.float64]:

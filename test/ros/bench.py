@@ -17,6 +17,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from storm_ros import conversions, names, qos, records
+from storm_ros.camera_hub import CameraHub
 from storm_ros.executor import make_executor
 from storm_ros.playback import FramePublisher, shot_of
 from storm_ros.pose_node import PoseNode
@@ -25,6 +26,7 @@ from storm_ros.som_node import SomNode
 from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
 from storm_ros.viz_node import VizNode
+from storm_ros.within import ProcessWays
 from test.ros.domain import DOMAIN
 from test.ros.fakes import CAMERA, frame_at
 
@@ -40,14 +42,18 @@ def spin_until(ended, executor):
 class Bench:
     """All nodes in this process, a camera, and an ear on every output."""
 
-    def __init__(self, fake, classes, namespace="", film=True, look=True, **parameters):
-        """film: be the camera. look: at the overlay and the markers as well."""
+    def __init__(self, fake, classes, namespace="", film=True, look=True, composed=False, **parameters):
+        """film: be the camera. look: at the overlay and the markers as well. composed: as in one process."""
         self.fake, self.closed = fake, False
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=DOMAIN, signal_handler_options=SignalHandlerOptions.NO)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         common = {"context": self.context, "namespace": namespace}
-        self.nodes = [make(fake.stages(), parameter_overrides=overrides, **common) for make in classes]
+        shared = {}
+        if composed:
+            names_of = [make.__module__.rpartition(".")[2] for make in classes]
+            shared = {"camera": CameraHub().watch, "ways": ProcessWays(names_of)}
+        self.nodes = [make(fake.stages(), parameter_overrides=overrides, **shared, **common) for make in classes]
         self.node = rclpy.create_node("bench", **common)
         self.camera = FramePublisher(self.node)
         self.heard = {"pose": [], "cup": [], "detections": [], "status": [], "tf": [], "requests": [], "overlay": [],
@@ -67,11 +73,12 @@ class Bench:
             self.node.create_subscription(kind, topic, self.heard[key].append, profile)
         self.visible, self.doubtful, self.lens = True, False, CAMERA
         self.sent, self._stop, self._ended = [], threading.Event(), threading.Event()
-        # Nodes do not share a thread: they do not in life either.
-        self.executors = [make_executor(self.context) for _ in self.nodes]
-        self.executors.append(MultiThreadedExecutor(2, context=self.context))
-        for executor, node in zip(self.executors, [*self.nodes, self.node], strict=True):
+        # Nodes share a thread when they share a process, as in life.
+        own = [make_executor(self.context) for _ in (self.nodes[:1] if composed else self.nodes)]
+        self.executors = [*own, MultiThreadedExecutor(2, context=self.context)]
+        for executor, node in zip(own * len(self.nodes) if composed else own, self.nodes, strict=True):
             executor.add_node(node)
+        self.executors[-1].add_node(self.node)
         for node in self.nodes:
             node.start_up()
         self.threads = [threading.Thread(target=spin_until, args=(self._ended, executor), daemon=True)

@@ -7,18 +7,15 @@ import pytest
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from rclpy.serialization import serialize_message
 from std_srvs.srv import SetBool, Trigger
 
 from storm_core.errors import ConfigError, SetupError
-from storm_core.types import Reason, Track
+from storm_core.types import Reason
 from storm_ros import conversions, names, records
-from storm_ros.between import tracks_of
-from storm_ros.detections import EpochTrack, tracks_message
 from storm_ros.supervisor_node import SupervisorNode
 from storm_ros.tom_node import TomNode
 from test.ros.bench import ALL, PERIOD, stamp_of
-from test.ros.fakes import COVARIANCE, FakeStages, pose_at
+from test.ros.fakes import FakeStages, pose_at
 
 pytestmark = pytest.mark.ros
 
@@ -246,15 +243,3 @@ def test_objects_of_one_mesh_are_followed_under_names_of_their_own(bench):
     assert b.call(Trigger, f"supervisor_node/{names.token(gone)}/reset", Trigger.Request()).success
     b.until(lambda: len(tracked()) == 2, "the free place is lost")
     assert stays in tracked(), "who was not reset stays"
-
-
-def test_what_is_said_about_a_frame_is_read_once_for_all_nodes_of_a_process():
-    stamp = 1_234_567_890
-    track = Track(object_name="cup", stamp_ns=stamp, cam_from_obj=pose_at(stamp), covariance=COVARIANCE, innovation=0.0)
-    raw = serialize_message(tracks_message([EpochTrack(track=track, epoch=7)], stamp, "optical"))
-    first, again = tracks_of(raw), tracks_of(bytes(bytearray(raw)))
-    assert first is again and (first.stamp_ns, first.frame_id) == (stamp, "optical")
-    assert [(item.epoch, item.track.object_name) for item in first.items] == [(7, "cup")]
-    assert np.allclose(first.items[0].track.cam_from_obj, pose_at(stamp))
-    other = tracks_of(serialize_message(tracks_message([], stamp + 1, "optical")))
-    assert other is not first and other.items == []

@@ -51,20 +51,21 @@ def test_nothing_is_received_drawn_or_sent_while_nobody_looks(bench, monkeypatch
     b.await_state("TRACKING")
 
     def idle():
-        count = len(asked)
-        b.until(lambda: len(asked) > count + 20, "no detections")
-        return drawn == [] and made == [] and viz.camera_input is None
+        count = len(b.heard["detections"])
+        b.until(lambda: len(b.heard["detections"]) > count + 20, "no detections")
+        return asked == drawn == made == [] and viz.camera_input is None
 
     assert idle()
-    assert "/image" not in {s.topic_name for s in viz.subscriptions}
+    assert not {"/image", "/object_pose/detections"} & {s.topic_name for s in viz.subscriptions}
     with somebody_looking(b) as look:
         look(lambda seen: seen["overlay"] and any(m.markers for m in seen["markers"]))
         assert drawn and made and viz.camera_input is not None
     b.until(lambda: not viz._overlay.get_subscription_count() and not viz._markers.get_subscription_count()
-            and viz.camera_input is None, "it goes on watching the camera")
+            and viz.camera_input is None and viz._detections is None, "it goes on watching")
     # What had been begun when they left has ended once a few more frames have gone by.
-    count = len(asked)
-    b.until(lambda: len(asked) > count + 3, "no detections")
+    count = len(b.heard["detections"])
+    b.until(lambda: len(b.heard["detections"]) > count + 3, "no detections")
+    asked.clear()
     drawn.clear()
     made.clear()
     assert idle()
