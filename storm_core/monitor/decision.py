@@ -134,6 +134,8 @@ class Decision:
         seen = evidence.inside if math.isfinite(evidence.inside) else 0.0
         if seen <= 0.0:
             return Word(Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW)
+        if measured.blind and without_depth(evidence):  # a covered lens contradicts nothing, and confirms nothing
+            return Word(Verdict.OCCLUDED, float("nan"), Reason.NO_DEPTH)
         terms = self.terms(measured)
         if evidence.innovation > SURPRISE:
             self._odds = None
