@@ -61,9 +61,9 @@ DOUBTS = {
 }
 """Reason -> the terms that speak of it; every term has one."""
 
-TERMS = (*FEATURES, "learned", "twin", "region", "memory")
-"""What an ablation can leave out: the verifier's features, the learned network, the watch over twins, the outline by
-the tracker's colours, the past."""
+TERMS = (*FEATURES, "learned", "similarity", "twin", "region", "memory", "innovation", "hidden")
+"""What an ablation can leave out: the verifier's features, the learned network, the pair model, the watch over twins,
+the outline by the tracker's colours, the past, its end at a surprise, the doubt about what is not seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class Decision:
         if measured.blind and without_depth(evidence):  # a covered lens contradicts nothing, and confirms nothing
             return Word(Verdict.OCCLUDED, float("nan"), Reason.NO_DEPTH)
         terms = self.terms(measured)
-        if evidence.innovation > SURPRISE:
+        if evidence.innovation > SURPRISE and self._without != "innovation":
             self._odds = None
         odds = self._averaged(sum(terms.values()))
         twin = 0.0 if self._without == "twin" or not math.isfinite(evidence.twin) else evidence.twin
@@ -148,7 +148,8 @@ class Decision:
         region = USUAL_REGION if self._without == "region" or not math.isfinite(evidence.region) else evidence.region
         blurred = REGION_WEIGHT * max(0.0, USUAL_REGION - region)
         certainty = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
-        probability = (1.0 - HIDDEN_DOUBT * (1.0 - visible)) * certainty
+        unseen = 0.0 if self._without == "hidden" else 1.0 - visible
+        probability = (1.0 - HIDDEN_DOUBT * unseen) * certainty
         self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
         healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:
@@ -177,7 +178,7 @@ class Decision:
         terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
         if fusion.learned:
             terms["learned"] = fusion.learned * _held(evidence.learned, fusion.limit)
-        if math.isfinite(evidence.similarity):
+        if math.isfinite(evidence.similarity) and self._without != "similarity":
             terms["similarity"] = self._config.pair_weight * _held(evidence.similarity, LIMIT_PAIR)
         return terms
 
