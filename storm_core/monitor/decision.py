@@ -57,7 +57,6 @@ DOUBTS = {
     Reason.COLOR_DISAGREES: ("hue", "color"),
     Reason.CROP_DISAGREES: ("learned", "similarity"),
     Reason.OCCLUDED: ("occluded",),
-    Reason.NO_DEPTH: ("missing",),
 }
 """Reason -> the terms that speak of it; every term has one."""
 
@@ -173,7 +172,7 @@ class Decision:
         fusion = FUSED if math.isfinite(evidence.learned) and self._without != "learned" else GEOMETRIC
         parts = VERIFIER.terms(evidence)
         if without_depth(evidence):  # that nothing is measured is no evidence against a pose either
-            parts["missing"] = parts["support"] = 0.0
+            parts["support"] = 0.0
         terms = {name: fusion.geometric * value for name, value in parts.items() if name != self._without}
         terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
         if fusion.learned:
