@@ -38,9 +38,6 @@ LIMIT_PAIR = 6.0
 HELD_VISIBLE = 0.15
 """Visible share above which a pose that still convinces is trusted although most of the object is hidden."""
 
-HIDDEN_DOUBT = 0.2
-"""Probability that a pose is wrong, however well what is seen fits, per share of the object that is not seen."""
-
 USUAL_REGION, REGION_WEIGHT = 0.95, 3.3
 """What the tracker's colours say of the outline of a right pose, and log-odds that what lacks to it takes per unit;
 fitted to the tracker's own errors on the validation split."""
@@ -60,9 +57,9 @@ DOUBTS = {
 }
 """Reason -> the terms that speak of it; every term has one."""
 
-TERMS = (*FEATURES, "learned", "similarity", "twin", "region", "memory", "innovation", "hidden")
+TERMS = (*FEATURES, "learned", "similarity", "twin", "region", "memory", "innovation")
 """What an ablation can leave out: the verifier's features, the learned network, the pair model, the watch over twins,
-the outline by the tracker's colours, the past, its end at a surprise, the doubt about what is not seen."""
+the outline by the tracker's colours, the past, its end at a surprise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +143,7 @@ class Decision:
         visible = seen * (1.0 - evidence.occluded)
         region = USUAL_REGION if self._without == "region" or not math.isfinite(evidence.region) else evidence.region
         blurred = REGION_WEIGHT * max(0.0, USUAL_REGION - region)
-        certainty = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
-        unseen = 0.0 if self._without == "hidden" else 1.0 - visible
-        probability = (1.0 - HIDDEN_DOUBT * unseen) * certainty
+        probability = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
         self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
         healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:

@@ -95,7 +95,7 @@ def test_every_term_can_be_left_out(without: str) -> None:
 
 def test_terms_of_the_decision_are_those_of_its_reasons() -> None:
     known = {name for names in DOUBTS.values() for name in names}
-    assert known == set(TERMS) - {"twin", "region", "memory", "innovation", "hidden"} and set(FEATURES) <= known
+    assert known == set(TERMS) - {"twin", "region", "memory", "innovation"} and set(FEATURES) <= known
 
 
 def test_the_published_rule_waits_for_as_many_frames_as_it_is_told() -> None:
