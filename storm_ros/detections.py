@@ -1,5 +1,6 @@
 """Poses as vision_msgs: what is published for everybody, and localizations and tracks between the nodes."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,9 @@ def detections_message(outputs: Iterable[ObjectOutput], models: dict[str, Object
     for output in outputs:
         if output.cam_from_obj is None or output.covariance is None:
             continue
-        result = hypothesis(mesh_name(output.object_name), output.probability)
+        # Of a frozen stream nothing can be said, and a reader's `score < limit` lets nan through.
+        score = output.probability if math.isfinite(output.probability) else 0.0
+        result = hypothesis(mesh_name(output.object_name), score)
         result.pose = with_covariance(output.cam_from_obj, output.covariance)
         message.detections.append(Detection3D(header=message.header, id=output.object_name, results=[result],
                                               bbox=box(output.cam_from_obj, models[output.object_name])))

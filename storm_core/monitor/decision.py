@@ -38,9 +38,6 @@ LIMIT_PAIR = 6.0
 HELD_VISIBLE = 0.15
 """Visible share above which a pose that still convinces is trusted although most of the object is hidden."""
 
-HIDDEN_DOUBT = 0.2
-"""Probability that a pose is wrong, however well what is seen fits, per share of the object that is not seen."""
-
 USUAL_REGION, REGION_WEIGHT = 0.95, 3.3
 """What the tracker's colours say of the outline of a right pose, and log-odds that what lacks to it takes per unit;
 fitted to the tracker's own errors on the validation split."""
@@ -57,13 +54,12 @@ DOUBTS = {
     Reason.COLOR_DISAGREES: ("hue", "color"),
     Reason.CROP_DISAGREES: ("learned", "similarity"),
     Reason.OCCLUDED: ("occluded",),
-    Reason.NO_DEPTH: ("missing",),
 }
 """Reason -> the terms that speak of it; every term has one."""
 
-TERMS = (*FEATURES, "learned", "twin", "region", "memory")
-"""What an ablation can leave out: the verifier's features, the learned network, the watch over twins, the outline by
-the tracker's colours, the past."""
+TERMS = (*FEATURES, "learned", "similarity", "twin", "region", "memory", "innovation")
+"""What an ablation can leave out: the verifier's features, the learned network, the pair model, the watch over twins,
+the outline by the tracker's colours, the past, its end at a surprise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +130,10 @@ class Decision:
         seen = evidence.inside if math.isfinite(evidence.inside) else 0.0
         if seen <= 0.0:
             return Word(Verdict.OCCLUDED, 0.0, Reason.OUT_OF_VIEW)
+        if measured.blind and without_depth(evidence):  # a covered lens contradicts nothing, and confirms nothing
+            return Word(Verdict.OCCLUDED, float("nan"), Reason.NO_DEPTH)
         terms = self.terms(measured)
-        if evidence.innovation > SURPRISE:
+        if evidence.innovation > SURPRISE and self._without != "innovation":
             self._odds = None
         odds = self._averaged(sum(terms.values()))
         twin = 0.0 if self._without == "twin" or not math.isfinite(evidence.twin) else evidence.twin
@@ -145,8 +143,7 @@ class Decision:
         visible = seen * (1.0 - evidence.occluded)
         region = USUAL_REGION if self._without == "region" or not math.isfinite(evidence.region) else evidence.region
         blurred = REGION_WEIGHT * max(0.0, USUAL_REGION - region)
-        certainty = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
-        probability = (1.0 - HIDDEN_DOUBT * (1.0 - visible)) * certainty
+        probability = 1.0 / (1.0 + math.exp(min(TWIN_WEIGHT * twin + blurred - odds, FARTHEST)))
         self._doubtful = 0 if probability >= self._config.healthy else self._doubtful + 1
         healthy = self._doubtful < max(1, self._config.consecutive)
         if visible < self._config.min_visible:
@@ -170,12 +167,12 @@ class Decision:
         fusion = FUSED if math.isfinite(evidence.learned) and self._without != "learned" else GEOMETRIC
         parts = VERIFIER.terms(evidence)
         if without_depth(evidence):  # that nothing is measured is no evidence against a pose either
-            parts["missing"] = parts["support"] = 0.0
+            parts["support"] = 0.0
         terms = {name: fusion.geometric * value for name, value in parts.items() if name != self._without}
         terms["bias"] = fusion.bias + fusion.geometric * VERIFIER.bias
         if fusion.learned:
             terms["learned"] = fusion.learned * _held(evidence.learned, fusion.limit)
-        if math.isfinite(evidence.similarity):
+        if math.isfinite(evidence.similarity) and self._without != "similarity":
             terms["similarity"] = self._config.pair_weight * _held(evidence.similarity, LIMIT_PAIR)
         return terms
 

@@ -103,7 +103,7 @@ class EvidenceMonitor:
             return Measured(evidence=evidence, blind=False, frozen=frozen)
         blind = colorless(frame, center, model.diameter)
         if blind:  # a black or overexposed picture is no evidence against a pose
-            evidence = replace(evidence, edge=float("nan"), color=float("nan"), hue=float("nan"))
+            evidence = replace(evidence, **dict.fromkeys(("edge", "color", "picture", "hue"), float("nan")))
         elif self._network is not None:
             evidence = replace(evidence, learned=self._learned(self._network, frame, track, evidence))
         if self._pair is not None and not blind:

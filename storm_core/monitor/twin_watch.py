@@ -110,8 +110,10 @@ class TwinWatch:
         return float(self._sums.max())
 
     def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
-        """What was counted against the pose (4, 4) so far, where this frame cannot tell; nan = nothing was seen yet."""
-        return float("nan") if len(self._sums) == 0 or self._jumped(cam_from_obj) else float(self._sums.max())
+        """What was counted against the pose (4, 4) so far, where this frame cannot tell; nan = nothing is known."""
+        jumped = self._jumped(cam_from_obj)
+        self._last = None if jumped else cam_from_obj
+        return float("nan") if len(self._sums) == 0 or jumped else float(self._sums.max())
 
     def _jumped(self, cam_from_obj: NDArray[np.float64]) -> bool:
         return self._last is None or angle_between(self._last, cam_from_obj) > JUMP

@@ -19,8 +19,8 @@ from storm_core.metrics.ranking import auroc
 from storm_core.training.verifier_data import Row, rows_of_scene
 
 PHYSICAL = Verifier(
-    center=(0.95, 0.02, 0.85, 0.8, 0.65, 1.6, 0.65, -0.08, 0.2, 0.2, 0.5),
-    weight=(10.0, -12.0, 12.0, 14.0, 5.0, -1.5, 6.0, 10.0, -4.0, -6.0, 12.0),
+    center=(0.95, 0.02, 0.85, 0.8, 0.65, 1.6, 0.65, -0.08, 0.2, 0.5),
+    weight=(10.0, -12.0, 12.0, 14.0, 5.0, -1.5, 6.0, 10.0, -4.0, 12.0),
     bias=0.0,
 )
 """What the features mean, before anything is fitted: the prior of the fit."""

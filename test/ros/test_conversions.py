@@ -1,5 +1,7 @@
 """Messages and core types turn into each other without loss, and bad messages are refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -200,6 +202,9 @@ def test_detections_hold_the_box_and_leave_out_objects_without_pose():
     assert np.allclose([only.bbox.size.x, only.bbox.size.y, only.bbox.size.z], box.size)
     (back,) = detections.read_detections(message)
     assert np.allclose(back.cam_from_obj, seen.cam_from_obj) and np.allclose(back.covariance, seen.covariance)
+    silent = replace(seen, probability=float("nan"), trusted=False, coasting=True)
+    (unknown,) = detections.detections_message([silent], {"box": box}, "optical", 5).detections
+    assert unknown.results[0].hypothesis.score == 0.0, "a reader's `score < limit` would let nan through"
 
 
 def test_requests_answers_and_judgements_survive():

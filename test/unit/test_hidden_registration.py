@@ -93,6 +93,16 @@ def test_whatever_is_unknown_a_single_pose_is_judged_as_among_many() -> None:
     np.testing.assert_allclose(VERIFIER.log_odds_of(many), alone, rtol=1e-9, atol=1e-9)
 
 
+def test_holes_in_the_depth_contradict_nothing() -> None:
+    """Half of the pose agrees: whether the rest has depth that agrees as well, or none, is the sensor's affair."""
+    whole = Evidence(inside=1.0, inlier=1.0, occluded=0.0, behind=0.0, missing=0.0, fit=0.9, contour=0.9,
+                     edge=0.9, seam=0.2)
+    torn = replace(whole, inlier=0.5, missing=0.5)
+    assert VERIFIER.log_odds(torn) == pytest.approx(VERIFIER.log_odds(whole))
+    nowhere = replace(torn, inlier=0.1, missing=0.9)
+    assert VERIFIER.log_odds(nowhere) < VERIFIER.log_odds(torn), "a pose seen nowhere is no pose"
+
+
 def test_without_depth_the_picture_decides() -> None:
     model, other = textured_box(), textured_box("other", seed=5)
     frame = blinded(frame_of([(model, TRUTH)], noise=0.002), mask_of(model))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from storm_core.config import MonitorConfig
 from storm_core.evidence.verifier import FEATURES
-from storm_core.monitor.decision import DOUBTS, PRIOR_LOG_ODDS, TERMS, Decision, Measured, Word
+from storm_core.monitor.decision import DOUBTS, PRIOR_LOG_ODDS, SURPRISE, TERMS, Decision, Measured, Word
 from storm_core.monitor.twin_watch import LIMIT
 from storm_core.types import Evidence, Reason, Verdict
 
@@ -88,14 +88,14 @@ def test_more_agreement_is_never_less_probable(name: str, low: float, more: floa
 @pytest.mark.parametrize("without", TERMS)
 def test_every_term_can_be_left_out(without: str) -> None:
     doubtful = replace(GOOD, inlier=0.75, behind=0.08, occluded=0.05, missing=0.1, fit=0.7, contour=0.8, edge=0.6,
-                       seam=1.5, color=0.5, picture=0.5, hue=0.6, learned=-0.5, twin=0.2, region=0.6)
-    sequence = (GOOD, doubtful, doubtful)
+                       seam=1.5, color=0.5, picture=0.5, hue=0.6, learned=-0.5, similarity=-1.0, twin=0.2, region=0.6)
+    sequence = (GOOD, replace(doubtful, innovation=2.0 * SURPRISE), doubtful)
     assert judged(*sequence)[2].probability != judged(*sequence, without=without)[2].probability
 
 
 def test_terms_of_the_decision_are_those_of_its_reasons() -> None:
     known = {name for names in DOUBTS.values() for name in names}
-    assert known - {"similarity"} == set(TERMS) - {"twin", "region", "memory"} and set(FEATURES) <= known
+    assert known == set(TERMS) - {"twin", "region", "memory", "innovation"} and set(FEATURES) <= known
 
 
 def test_the_published_rule_waits_for_as_many_frames_as_it_is_told() -> None:

@@ -96,7 +96,12 @@ def test_what_was_counted_stands_while_the_object_is_hidden_and_the_pose_stays(m
     for frame in frames(model, 6):
         doubt = watch.doubt(bare_features(frame), TRUTH @ HALF_TURN)
     assert watch.standing(TRUTH @ HALF_TURN) == doubt >= LIMIT
+    turning = TRUTH @ HALF_TURN
+    for _ in range(10):
+        turning = turning @ from_rotation_translation(so3_exp([0.1, 0.0, 0.0]), np.zeros(3))
+        assert watch.standing(turning) == doubt, "a slow turn while it is hidden makes it no other pose"
     assert np.isnan(watch.standing(TRUTH)), "another pose is no longer the doubted one"
+    assert np.isnan(watch.standing(TRUTH)), "nor is it when it stays"
 
 
 def test_a_turn_that_hardly_moves_the_surface_is_not_watched() -> None:

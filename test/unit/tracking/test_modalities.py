@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from storm_core.config import MonitorConfig, TrackingConfig
+from storm_core.geometry.mesh import ObjectModel
 from storm_core.monitor.monitor import EvidenceMonitor
 from storm_core.tracking.modalities import colorless
 from storm_core.tracking.optimise import center_of
@@ -107,3 +108,19 @@ def test_the_monitor_calls_a_pose_without_colour_degraded_and_not_lost() -> None
     ):
         judgement = EvidenceMonitor({MODEL.name: MODEL}, MonitorConfig()).judge(fault(frame), track)
         assert (judgement.verdict, judgement.reason) == (verdict, reason)
+        assert judgement.probability > 0.85, "what is not seen does not contradict"
+
+
+@pytest.mark.parametrize("model", [MODEL, replace(MODEL, colors=None, sha256="without colours")])
+def test_where_neither_picture_nor_depth_shows_anything_no_pose_is_trusted_or_called_lost(model: ObjectModel) -> None:
+    rng = np.random.default_rng(0)
+    frame = observe(MODEL, POSES[0], 0, background(rng), rng)
+    monitor = EvidenceMonitor({model.name: model}, MonitorConfig(freeze_frames=50))
+    track = Track(object_name=model.name, stamp_ns=0, cam_from_obj=POSES[0], covariance=np.eye(6) * 1e-6,
+                  innovation=0.0)
+    before = monitor.judge(frame, track)
+    assert before.verdict is Verdict.HEALTHY
+    covered = monitor.judge(neither(frame), track)
+    assert (covered.verdict, covered.reason) == (Verdict.OCCLUDED, Reason.NO_DEPTH)
+    assert np.isnan(covered.probability), "nothing can be said"
+    assert monitor.judge(frame, track).probability >= before.probability, "what was known is still known"
