@@ -78,8 +78,9 @@ class TopicMouth(Generic[T]):
         self._publisher = node.create_publisher(stream.message_type, stream.topic, qos.requests())
 
     @property
-    def listened_to(self) -> bool:
-        return bool(self._publisher.get_subscription_count() > 0)
+    def listeners(self) -> int:
+        """Subscriptions that get what is said."""
+        return int(self._publisher.get_subscription_count())
 
     def say(self, said: OfFrame[T]) -> None:
         self._publisher.publish(self._stream.write(said.items, said.stamp_ns, said.frame_id))

@@ -43,7 +43,7 @@ class ProcessMouth(Generic[T]):
         self._ears, self._node, self._topic = ways.ears(stream.topic), node, TopicMouth(node, stream)
 
     def say(self, said: OfFrame[T]) -> None:
-        if self._topic.listened_to:
+        if self._topic.listeners:
             self._topic.say(said)
         # Subscriptions are called by the executor as well: no node hears two things at once.
         self._node.executor.create_task(self._hand_over, said)

@@ -132,8 +132,8 @@ def replayed(bench, speed):
     b = bench(FakeStages(), film=False, use_sim_time=True)
     supervisor, pose, tom = (b.named(name) for name in ("supervisor_node", "pose_node", "tom_node"))
     b.until(lambda: b.camera.matched() == 3 and b.node.count_subscribers(names.CAMERA_INFO) == len(b.nodes)
-            and b.node.count_subscribers("/clock") >= len(b.nodes) and pose._tracks.get_subscription_count() == 2
-            and tom._judgements.get_subscription_count() == 1, "the nodes do not find each other")
+            and b.node.count_subscribers("/clock") >= len(b.nodes) and pose._tracks.listeners == 2
+            and tom._judgements.listeners == 1, "the nodes do not find each other")
     pacer = Pacer()
 
     def behind(stamp):

@@ -100,7 +100,7 @@ def test_who_listens_from_outside_gets_messages_and_nobody_inside_subscribes(pro
     process.executor.add_node(stranger)
     try:
         stranger.create_subscription(Detection3DArray, names.TRACKS, outside.append, qos.requests())
-        process.spin_until(lambda: mouth._topic.listened_to)
+        process.spin_until(lambda: mouth._topic.listeners)
         mouth.say(said(1_234_567_890))
         process.spin_until(lambda: inside and outside)
         assert stamp_of(outside[0]) == inside[0].stamp_ns and outside[0].header.frame_id == "optical"
@@ -118,7 +118,7 @@ def test_what_another_process_says_is_heard_by_topic(process):
     ear = process.ways.ear(supervisor, TRACKS, heard.append)
     assert isinstance(ear, TopicEar)
     elsewhere = ProcessWays(("pose_node",)).mouth(tom, TRACKS)
-    process.spin_until(lambda: elsewhere._topic.listened_to)
+    process.spin_until(lambda: elsewhere._topic.listeners)
     elsewhere.say(said(5))
     process.spin_until(lambda: heard)
     assert heard[0].stamp_ns == 5 and heard[0].items[0].track.object_name == "cup"
