@@ -97,7 +97,8 @@ def test_whatever_a_reset_interrupts_nothing_from_before_it_is_published(bench):
     epochs = [int(values["epoch"]) for _, values in history]
     caught = Counter(before["state"] for (_, before), (_, after) in zip(history, history[1:], strict=False)
                      if before["epoch"] != after["epoch"] and after["reason"] == "user_reset")
-    assert caught["SEARCHING"] == caught["REGISTERING"] == INTERLEAVINGS // 4, f"interrupted: {caught}"
+    # A pose that a starved machine gives up while it is verified is searched again when its reset comes.
+    assert min(caught["SEARCHING"], caught["REGISTERING"]) >= INTERLEAVINGS // 4, f"interrupted: {caught}"
     assert caught["TRACKING"] and caught["VERIFYING"], f"interrupted: {caught}"
     assert epochs == sorted(epochs)
     published, begun, reset_at = {stamp_of(m) for m in b.heard["pose"]}, None, 0
