@@ -155,7 +155,8 @@ def replayed(bench, speed):
     for message in b.heard["status"]:
         values = records.values_of(message.status[0])
         entry = (values["state"], values["reason"], stamp_of(message))
-        if told and told[-1][:2] == entry[:2]:
+        # A repeated status; whether one comes while a search has failed and the next has not begun is chance.
+        if told and told[-1][0] == entry[0]:
             continue
         # How often it is looked for in vain depends on how long a look takes: the rounds after the first are one.
         if [e[0] for e in told[-3:]] == ["ABSENT", "SEARCHING", "ABSENT"] and entry[0] == "SEARCHING":
