@@ -199,6 +199,7 @@ def test_the_missing_topic_is_named_in_the_diagnostics(bench):
     b.until(lambda: any("no message on /image for" in s.message for m in b.heard["diagnostics"][-8:] for s in m.status),
             "silence is not reported")
     b.until(lambda: b.status()["state"] == "LOST" and b.status()["reason"] == "input_timeout", "still trusted")
+    assert b.status()["trusted"] == "false"
 
 
 def test_a_failing_stage_ends_its_node_with_the_reason(bench):
