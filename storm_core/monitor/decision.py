@@ -32,6 +32,9 @@ NO_DEPTH = 0.7
 LEAST_MEASURED = 0.05
 """Share with depth below which depth cannot say what hides an object."""
 
+KEPT_DEPTH = 0.9
+"""Share of what depth said that still counts one frame later, while it cannot say it anew."""
+
 LIMIT_PAIR = 6.0
 """Log-odds that the pair model has at most."""
 
@@ -104,6 +107,36 @@ class Word:
     reason: Reason
 
 
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """What depth says of a silhouette: shares of it, summed over frames that measured too little to tell.
+
+    Attributes:
+      measured: with depth. inlier, behind, occluded: of these, at the object, beyond it, before it.
+    """
+
+    measured: float = 0.0
+    inlier: float = 0.0
+    behind: float = 0.0
+    occluded: float = 0.0
+
+    def after(self, evidence: Evidence) -> "Depth":
+        """With one frame more; one that measures enough counts alone."""
+        measured = 1.0 - evidence.missing
+        if not math.isfinite(measured):
+            return self
+        kept = 0.0 if measured > LEAST_MEASURED else KEPT_DEPTH
+        return Depth(measured=kept * self.measured + measured, inlier=kept * self.inlier + evidence.inlier,
+                     behind=kept * self.behind + evidence.behind, occluded=kept * self.occluded + evidence.occluded)
+
+    @property
+    def hidden(self) -> bool:
+        """What is measured is mostly something in front. Missing depth says nothing: near things throw shadows
+        without depth."""
+        return (self.measured > LEAST_MEASURED and self.inlier < 0.35 * self.measured
+                and self.behind < 0.1 * self.measured and self.occluded > 0.4 * self.measured)
+
+
 class Decision:
     """The sequential test for one object."""
 
@@ -113,11 +146,13 @@ class Decision:
         self._without = without
         self._odds: float | None = None
         self._doubtful = 0
+        self._depth = Depth()
 
     def reset(self) -> None:
         """A new registration has to stand on its own."""
         self._odds = None
         self._doubtful = 0
+        self._depth = Depth()
 
     def renew(self, config: MonitorConfig) -> None:
         """Other settings from now on; what is remembered stays."""
@@ -135,6 +170,8 @@ class Decision:
         terms = self.terms(measured)
         if evidence.innovation > SURPRISE and self._without != "innovation":
             self._odds = None
+            self._depth = Depth()
+        self._depth = self._depth.after(evidence)
         odds = self._averaged(sum(terms.values()))
         twin = 0.0 if self._without == "twin" or not math.isfinite(evidence.twin) else evidence.twin
         if twin >= LIMIT:
@@ -159,7 +196,7 @@ class Decision:
         if healthy:
             return Word(Verdict.HEALTHY, probability, Reason.CONFIRMED)
         doubt = min(DOUBTS, key=lambda reason: sum(terms.get(name, 0.0) for name in DOUBTS[reason]))
-        return Word(Verdict.OCCLUDED if hidden(evidence) else Verdict.LOST, probability, doubt)
+        return Word(Verdict.OCCLUDED if self._depth.hidden else Verdict.LOST, probability, doubt)
 
     def terms(self, measured: Measured) -> dict[str, float]:
         """Log-odds that each term adds in this frame; `bias` among them."""
@@ -184,16 +221,6 @@ class Decision:
 
 def _held(value: float, limit: float) -> float:
     return min(max(value, -limit), limit)
-
-
-def hidden(evidence: Evidence) -> bool:
-    """What is measured of the silhouette is mostly something in front of it. Missing depth says nothing: near things
-    throw shadows without depth."""
-    measured = 1.0 - evidence.missing
-    if not measured > LEAST_MEASURED:
-        return False
-    return (evidence.inlier < 0.35 * measured and evidence.behind < 0.1 * measured
-            and evidence.occluded > 0.4 * measured)
 
 
 def without_depth(evidence: Evidence) -> bool:

@@ -109,10 +109,8 @@ class EvidenceMonitor:
         if self._pair is not None and not blind:
             evidence = replace(evidence, similarity=self._pair.similarity(frame, model, pose))
         twins = self._twins[track.object_name]
-        if not blind and not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN:
-            twin = twins.doubt(features, pose, evidence.learned)
-        else:
-            twin = twins.standing(pose)
+        clear = not without_depth(evidence) and evidence.occluded < MUCH_HIDDEN
+        twin = twins.standing(pose) if blind else twins.doubt(features, pose, evidence.learned, clear)
         return Measured(evidence=replace(evidence, twin=twin), blind=blind, frozen=frozen)
 
     def _learned(self, network: CropNetwork, frame: Frame, track: Track, evidence: Evidence) -> float:

@@ -8,6 +8,9 @@ noise does not end a track and a print does.
 Depth acquits a pose at once, and convicts it only by what a small error cannot explain. Twins are alike but for a
 hundredth or two of the diameter; a tracked pose is off by as much, for several frames in the same direction, and then
 depth may prefer a twin for no other reason.
+
+What is left of a hidden object, or what is seen without depth, convicts no pose that was acquitted before. A pose that
+is new there has never been acquitted: its twins are asked about all the same.
 """
 
 import numpy as np
@@ -28,6 +31,9 @@ SIDE = 40
 EVERY = 3
 """While nothing is suspicious, every so many-th frame looks at the next twin. One that has looked better is looked at
 in every frame, and all are after a registration and after a jump: that is when a pose becomes the wrong twin."""
+
+FIRST = 10
+"""Frames after that in which all are looked at when none of them shows the object well."""
 
 JUMP = 0.35
 """Turn [rad] between two frames after which all twins are looked at at once."""
@@ -76,26 +82,35 @@ class TwinWatch:
         self._sums = np.zeros(len(self.turns))
         self._frames = 0
         self._last: NDArray[np.float64] | None = None
+        self._new()
+
+    def _new(self) -> None:
+        """The pose is another one than was looked at before: what was counted was about other turns."""
+        self._sums[:] = 0.0
+        self._first, self._acquitted = FIRST, False
 
     def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64],
-              learned: float = float("nan")) -> float:
+              learned: float = float("nan"), clear: bool = True) -> float:
         """How much better the best twin of the pose (4, 4) has looked so far [log-odds], 0 when none has.
 
-        learned: the network's log-odds of the pose itself; nan = it was not asked.
+        learned: the network's log-odds of the pose itself; nan = it was not asked. clear: the object is seen well, with
+        depth; otherwise this frame is asked only about a pose that never was.
         """
         count = len(self.turns)
-        if count == 0:
-            return 0.0
-        jumped = self._jumped(cam_from_obj)
-        if jumped:  # the sums were about other turns
-            self._sums[:] = 0.0
+        if self._jumped(cam_from_obj):
+            self._new()
+        self._last = cam_from_obj
+        if count == 0 or (self._acquitted and not clear):
+            return float(self._sums.max(initial=0.0))
+        if self._first > 0:
             looked = np.arange(count)
         else:
             looked = np.flatnonzero(self._sums > 0.0)
             if self._frames % EVERY == 0:
                 looked = np.union1d(looked, [self._frames // EVERY % count])
         self._frames += 1
-        self._last = cam_from_obj
+        self._first = 0 if clear else max(self._first - 1, 0)
+        self._acquitted |= clear
         if len(looked) == 0:
             return 0.0
         own = self._looks(features, cam_from_obj)
@@ -110,10 +125,13 @@ class TwinWatch:
         return float(self._sums.max())
 
     def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
-        """What was counted against the pose (4, 4) so far, where this frame cannot tell; nan = nothing is known."""
-        jumped = self._jumped(cam_from_obj)
-        self._last = None if jumped else cam_from_obj
-        return float("nan") if len(self._sums) == 0 or jumped else float(self._sums.max())
+        """What was counted against the pose (4, 4) so far, where the picture shows nothing; nan = nothing is known."""
+        if self._jumped(cam_from_obj):
+            self._new()
+            self._last = None
+            return float("nan")
+        self._last = cam_from_obj
+        return float(self._sums.max()) if len(self._sums) else float("nan")
 
     def _jumped(self, cam_from_obj: NDArray[np.float64]) -> bool:
         return self._last is None or angle_between(self._last, cam_from_obj) > JUMP

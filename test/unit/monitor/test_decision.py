@@ -113,6 +113,18 @@ def test_what_hides_an_object_is_told_by_the_pixels_that_have_depth() -> None:
     assert judged(unmeasured)[0].verdict is Verdict.LOST, "too little to tell by, and the picture contradicts"
 
 
+def test_what_depth_said_last_counts_while_it_says_nothing() -> None:
+    """With nearly all depth lost, single frames measure by turns a little and nothing; the verdict does not change."""
+    shadow = replace(GOOD, inlier=0.0, occluded=0.08, behind=0.0, missing=0.92, contour=np.nan, color=np.nan,
+                     hue=np.nan, picture=np.nan, learned=-4.0, twin=np.nan)
+    unmeasured = replace(shadow, occluded=0.02, missing=0.98)
+    words = judged(shadow, unmeasured, unmeasured, shadow, unmeasured)
+    assert {word.verdict for word in words} == {Verdict.OCCLUDED}
+    elsewhere = replace(unmeasured, innovation=2 * SURPRISE, occluded=0.0)
+    assert judged(shadow, elsewhere)[1].verdict is Verdict.LOST, "another pose: what hid the old one says nothing"
+    assert judged(shadow, *[replace(unmeasured, occluded=0.0, behind=0.02)] * 3)[-1].verdict is Verdict.LOST
+
+
 def test_a_certain_twin_is_no_overflow() -> None:
     with np.errstate(over="raise"):
         assert judged(replace(GOOD, twin=1e4))[0].probability < 1e-6

@@ -104,6 +104,31 @@ def test_what_was_counted_stands_while_the_object_is_hidden_and_the_pose_stays(m
     assert np.isnan(watch.standing(TRUTH)), "nor is it when it stays"
 
 
+def test_a_new_pose_is_asked_about_its_twins_although_it_is_seen_badly(model: ObjectModel) -> None:
+    """A pose that jumps onto a twin while depth is lost has never been acquitted."""
+    watch, kept = TwinWatch(model), TwinWatch(model)
+    for frame in frames(model, 3):
+        assert watch.doubt(bare_features(frame), TRUTH) == kept.doubt(bare_features(frame), TRUTH) == 0.0
+    for frame in frames(model, 8):
+        without = bare_features(replace(frame, depth=np.zeros_like(frame.depth)))
+        turned = watch.doubt(without, TRUTH @ HALF_TURN, clear=False)
+        assert kept.doubt(without, TRUTH, clear=False) == 0.0
+    assert turned >= LIMIT
+    for frame in frames(model, 8):
+        turned = watch.doubt(bare_features(frame), TRUTH)
+    assert turned == 0.0, "the right pose, seen well, is believed"
+
+
+def test_a_pose_that_was_seen_well_is_not_judged_by_what_is_seen_badly(model: ObjectModel) -> None:
+    watch = TwinWatch(model)
+    flat = frames(model, 4)
+    for frame in flat:
+        watch.doubt(bare_features(frame), TRUTH)
+    turned_round = frame_of([(model, TRUTH @ HALF_TURN)], noise=0.002)
+    hidden = bare_features(replace(turned_round, depth=np.zeros_like(turned_round.depth)))
+    assert [watch.doubt(hidden, TRUTH, clear=False) for _ in range(8)] == [0.0] * 8
+
+
 def test_a_turn_that_hardly_moves_the_surface_is_not_watched() -> None:
     """A slightly turned can is within what counts as right: the next of its many twins must not convict it."""
     can = printed_can()
