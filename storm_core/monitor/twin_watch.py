@@ -32,8 +32,11 @@ EVERY = 3
 """While nothing is suspicious, every so many-th frame looks at the next twin. One that has looked better is looked at
 in every frame, and all are after a registration and after a jump: that is when a pose becomes the wrong twin."""
 
-FIRST = 10
-"""Frames after that in which all are looked at when none of them shows the object well."""
+AT_ONCE = 4
+"""Twins of a new pose that are looked at in a frame which shows it badly."""
+
+NEW = 45
+"""Frames for which a pose that is seen badly is new; from then on it is looked at as others are."""
 
 JUMP = 0.35
 """Turn [rad] between two frames after which all twins are looked at at once."""
@@ -80,14 +83,14 @@ class TwinWatch:
     def reset(self) -> None:
         """A new registration: nothing is known, and every twin is looked at first."""
         self._sums = np.zeros(len(self.turns))
-        self._frames = 0
+        self._next = 0
         self._last: NDArray[np.float64] | None = None
         self._new()
 
     def _new(self) -> None:
         """The pose is another one than was looked at before: what was counted was about other turns."""
         self._sums[:] = 0.0
-        self._first, self._acquitted = FIRST, False
+        self._frames, self._acquitted = 0, False
 
     def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64],
               learned: float = float("nan"), clear: bool = True) -> float:
@@ -102,14 +105,8 @@ class TwinWatch:
         self._last = cam_from_obj
         if count == 0 or (self._acquitted and not clear):
             return float(self._sums.max(initial=0.0))
-        if self._first > 0:
-            looked = np.arange(count)
-        else:
-            looked = np.flatnonzero(self._sums > 0.0)
-            if self._frames % EVERY == 0:
-                looked = np.union1d(looked, [self._frames // EVERY % count])
+        looked = self._due(clear)
         self._frames += 1
-        self._first = 0 if clear else max(self._first - 1, 0)
         self._acquitted |= clear
         if len(looked) == 0:
             return 0.0
@@ -123,6 +120,20 @@ class TwinWatch:
             better[asked] += np.clip(np.array(said) - learned, -LEAD, LEAD)
         self._sums[looked] = np.clip(self._sums[looked] + better - SLACK, 0.0, HIGHEST)
         return float(self._sums.max())
+
+    def _due(self, clear: bool) -> NDArray[np.intp]:
+        """Indices of the turns that are looked at in this frame."""
+        count = len(self.turns)
+        if self._frames == 0 or (clear and not self._acquitted):
+            return np.arange(count)
+        suspects = np.flatnonzero(self._sums > 0.0)
+        others = 1 if self._frames % EVERY == 0 else 0
+        if not clear and self._frames < NEW:
+            suspects = suspects[np.argsort(-self._sums[suspects])][:AT_ONCE - 1]
+            others = AT_ONCE - len(suspects)
+        ahead = (self._next + np.arange(min(others, count))) % count
+        self._next = (self._next + others) % count
+        return np.union1d(suspects, ahead).astype(np.intp)
 
     def standing(self, cam_from_obj: NDArray[np.float64]) -> float:
         """What was counted against the pose (4, 4) so far, where the picture shows nothing; nan = nothing is known."""
