@@ -34,6 +34,7 @@ class ObjectState:
     Attributes:
       epoch: number of resets so far; results of an older epoch are dropped.
       since_ns: stamp at which the state was entered. stamp_ns: newest stamp seen.
+      unheard: frames that arrived since the newest judgement, or since the state was entered.
       busy_since_ns: stamp of the outstanding search or registration request, -1 when none is out.
       good: healthy frames in a row while VERIFYING or SUSPECT. misses: failed searches in a row.
       resume_ns: while ABSENT, the stamp at which the next search is due.
@@ -47,6 +48,7 @@ class ObjectState:
     epoch: int = 0
     since_ns: int = 0
     stamp_ns: int = 0
+    unheard: int = 0
     busy_since_ns: int = -1
     good: int = 0
     misses: int = 0
@@ -138,6 +140,11 @@ class Action(str, Enum):
     REGISTER_ASIDE = "register_aside"
 
 
+SILENCE = 5
+"""Frames without a judgement after which a pose that is not trusted is not waited for any longer. Until then a track is
+lost because of what is said of it, never because the next frame came late: at one frame a second every doubt would be a
+loss."""
+
 GROWTH = 1.1
 """Each pause between two searches is so much longer than the one before: what was there a second ago may be back in the
 next one, what has been away for a minute need not be looked for all the time."""
@@ -151,7 +158,8 @@ Step = tuple[ObjectState, tuple[Action, ...]]
 
 def _enter(s: ObjectState, state: State, reason: Reason, stamp_ns: int, **changes: object) -> ObjectState:
     return replace(
-        s, state=state, reason=reason, since_ns=stamp_ns, good=0, occluded=False, busy_since_ns=-1, **changes
+        s, state=state, reason=reason, since_ns=stamp_ns, unheard=0, good=0, occluded=False, busy_since_ns=-1,
+        **changes
     )  # type: ignore[arg-type]
 
 
@@ -206,7 +214,7 @@ def step(s: ObjectState, event: Event, config: RecoveryConfig) -> Step:
     if s.state is State.DISABLED or (not isinstance(event, FrameArrived) and event.epoch not in (s.epoch, s.aside)):
         return s, ()
     now = max(stamp, s.stamp_ns)
-    s = replace(s, stamp_ns=now)
+    s = replace(s, stamp_ns=now, unheard=s.unheard + 1 if isinstance(event, FrameArrived) else s.unheard)
     if not isinstance(event, FrameArrived) and event.epoch == s.aside:
         # Tracks of a registration that has not been heard of yet wait for it.
         return _answered_aside(s, event, now) if isinstance(event, SearchDone | RegisterDone) else (s, ())
@@ -232,7 +240,6 @@ def step(s: ObjectState, event: Event, config: RecoveryConfig) -> Step:
 
 
 def _frame(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
-    age = (now - s.since_ns) * 1e-9
     match s.state:
         case State.SEARCHING if s.busy_since_ns < 0:
             return replace(s, busy_since_ns=now, since_ns=now), (Action.SEARCH,)
@@ -248,6 +255,12 @@ def _frame(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
             return _search(replace(s, epoch=s.next_epoch), Reason.STAGE_TIMEOUT, now)
         case State.TRACKING | State.SUSPECT if s.aside >= 0 and (now - s.aside_since_ns) * 1e-9 > config.stage_timeout:
             s = replace(s, aside=-1)
+    return _overdue(s, now, config) if s.unheard > SILENCE else (s, ())
+
+
+def _overdue(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
+    """Lose a pose that had its time to become trusted."""
+    age = (now - s.since_ns) * 1e-9
     match s.state:
         case State.VERIFYING if age > config.verify_timeout:
             return _lose(s, Reason.UNCERTAIN, now), (Action.STOP_TRACKING,)
@@ -258,12 +271,13 @@ def _frame(s: ObjectState, now: int, config: RecoveryConfig) -> Step:
 
 def _judged(s: ObjectState, event: Judged, now: int, config: RecoveryConfig) -> Step:
     good = event.verdict in (Verdict.HEALTHY, Verdict.DEGRADED)
+    s = replace(s, unheard=0)
     match s.state:
         case State.VERIFYING:
             if event.verdict is Verdict.LOST:
                 return _lose(s, event.reason, now), (Action.STOP_TRACKING,)
             if not good:
-                return replace(s, good=0), ()
+                return _overdue(replace(s, good=0), now, config)
             if s.good + 1 >= config.verify_frames:
                 return _enter(s, State.TRACKING, Reason.VERIFIED, now, misses=0), ()
             return replace(s, good=s.good + 1), ()
@@ -273,7 +287,7 @@ def _judged(s: ObjectState, event: Judged, now: int, config: RecoveryConfig) -> 
             return _look_aside(s, now) if config.search_suspect and config.reregister and not occluded else (s, ())
         case State.SUSPECT:
             if not good:
-                return replace(s, good=0, occluded=event.verdict is Verdict.OCCLUDED), ()
+                return _overdue(replace(s, good=0, occluded=event.verdict is Verdict.OCCLUDED), now, config)
             if s.good + 1 >= config.recover_frames:
                 return _enter(s, State.TRACKING, Reason.CONFIRMED, now), ()
             return replace(s, good=s.good + 1), ()

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import TrackingConfig
+from storm_core.evidence.compare import compare
+from storm_core.evidence.features import bare_features
+from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.modalities import MEASURED, UNDECIDED
 from storm_core.tracking.motion import predict
@@ -22,6 +25,18 @@ none is believed that stays below them."""
 
 LONG_STEP = 0.1
 """Time [s] between frames after which constant velocity is no longer taken on trust."""
+
+LEISURE = 0.2
+"""Time [s] between frames from which there is time to look for the object among large turns, and reason for it."""
+
+SIDE = 48
+"""Crop resolution [px] at which the results of such a search are compared."""
+
+ACCEPTED, LEAD = 2.0, 1.0
+"""Log-odds from which a pose is not doubted, and by which another must be better."""
+
+UNLIKELY = 2.0
+"""Log-odds that an innovation of one diameter outweighs there."""
 
 SURPRISE = 0.5
 """Fit quality that an innovation of one diameter outweighs: of equal fits the expected one is right."""
@@ -82,6 +97,17 @@ def best_fit(
     frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig,
     propose: Proposals | None = None,
 ) -> Found:
+    """As `_aligned`; after a step that leaves time for it, what the picture contradicts is searched more widely."""
+    found = _aligned(frame, state, look, predicted, dt, config, propose)
+    if dt <= LEISURE or look is BLIND:
+        return found
+    return _searched(frame, state, look, predicted, found, config, propose, believed(dt, config))
+
+
+def _aligned(
+    frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig,
+    propose: Proposals | None,
+) -> Found:
     """The best alignment of this frame. propose: moves the starts of a search, where there is a learned refiner.
 
     One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
@@ -116,6 +142,29 @@ def best_fit(
     better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
     chosen = other if better or found.innovation > limit else found
     return replace(chosen, good=_good(state, chosen))
+
+
+def _searched(frame: Frame, state: TrackState, look: Look, predicted: Pose, found: Found, config: TrackingConfig,
+              propose: Proposals | None, limit: float) -> Found:
+    """The best alignment among many starts, by everything that the picture and depth say of it."""
+    features = bare_features(frame)
+    if VERIFIER.table_log_odds(compare(features, state.model, found.fit.cam_from_obj[None], side=SIDE))[0] > ACCEPTED:
+        return found
+    bases = [predicted, *_seen_to_move(frame, state)]
+    starts = [*bases, state.cam_from_obj, *search(frame, state.model, look, found.fit.view, bases, wide=True)]
+    if propose is not None:
+        starts += proposed(frame, state.model, propose, starts)
+    fits = [found.fit, *(align(frame, state.model, start, look.posterior, config.iterations, look.key, view=state.view)
+                         for start in starts)]
+    poses = np.stack([fit.cam_from_obj for fit in fits])
+    unforeseen = np.array([min(surprise(state.model, base, pose) for base in bases) for pose in poses])
+    merit = VERIFIER.ranking(compare(features, state.model, poses, side=SIDE)) - UNLIKELY * unforeseen
+    merit[unforeseen > limit] = -np.inf
+    best = int(np.argmax(merit))
+    if merit[best] - merit[0] < LEAD:
+        return found
+    found = Found(fits[best], float(unforeseen[best]), bases[min(1, len(bases) - 1)], look)
+    return replace(found, good=_good(state, found))
 
 
 def _unrolled(

@@ -33,8 +33,11 @@ PLACES = 3
 FAN_SHIFT, FAN_TURN = 0.2, 0.35
 """Steps of the fan of starts around a pose [diameters, rad]."""
 
-ALIGNED = 4
-"""Starts of a search that are worth an alignment."""
+WIDE_TURNS = (0.35, 0.8, 1.3)
+"""Turns of the fan of a wide search [rad]."""
+
+ALIGNED, WIDE_ALIGNED = 4, 12
+"""Starts of a search, and of a wide one, that are worth an alignment."""
 
 PROPOSED = 6
 """Starts that the learned refiner moves, where there is one."""
@@ -95,16 +98,18 @@ def surprise_kernel(center, diameter, expected, found):
     return np.sqrt(square) / diameter + 0.5 * angle_kernel(expected, found)
 
 
-def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases: list[Pose]) -> list[Pose]:
+def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases: list[Pose], *, wide: bool = False
+           ) -> list[Pose]:
     """The most promising starts around poses that were expected, best first.
 
     Args:
-      view: of the object at one of the bases or nearby.
+      view: of the object at one of the bases or nearby. wide: with large turns, at every place that was found.
     """
     places = [place for base in bases for place in _places(frame, model, look, view, base)]
-    starts = [*places, *(start for base in [*bases, *places[:1]] for start in fan(model, base))]
+    turns = WIDE_TURNS if wide else (FAN_TURN,)
+    starts = [*places, *(start for base in [*bases, *places[: None if wide else 1]] for start in fan(model, base, turns))]
     rough = rank(frame, model, view, np.array(starts), look.posterior)
-    return [starts[k] for k in np.argsort(rough)[::-1][:ALIGNED]]
+    return [starts[k] for k in np.argsort(rough)[::-1][: WIDE_ALIGNED if wide else ALIGNED]]
 
 
 def proposed(frame: Frame, model: ObjectModel, propose: Proposals, starts: list[Pose]) -> list[Pose]:
@@ -112,12 +117,12 @@ def proposed(frame: Frame, model: ObjectModel, propose: Proposals, starts: list[
     return [np.ascontiguousarray(pose) for pose in propose(frame, model, np.array(starts[:PROPOSED]))]
 
 
-def fan(model: ObjectModel, base: Pose) -> list[Pose]:
-    """A step along and about each axis of the camera from a pose."""
+def fan(model: ObjectModel, base: Pose, turns: tuple[float, ...] = (FAN_TURN,)) -> list[Pose]:
+    """A step along and about each axis of the camera from a pose; turns: sizes of those about it [rad]."""
     pivot = center_of(model, base)
-    sizes = np.array([FAN_SHIFT * model.diameter] * 3 + [FAN_TURN] * 3)
-    return [moved(base, pivot, sign * size * axis) for size, axis in zip(sizes, np.eye(6), strict=True)
-            for sign in (-1.0, 1.0)]
+    steps = [FAN_SHIFT * model.diameter * axis for axis in np.eye(6)[:3]]
+    steps += [turn * axis for axis in np.eye(6)[3:] for turn in turns]
+    return [moved(base, pivot, sign * step) for step in steps for sign in (-1.0, 1.0)]
 
 
 def _places(frame: Frame, model: ObjectModel, look: Look, view: SparseView, base: Pose) -> list[Pose]:

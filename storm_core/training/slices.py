@@ -1,12 +1,16 @@
 """What training runs share that may be cut into slices: numbered batches, the rate of a step, what a slice did."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import cv2
+import numba
 
 from storm_core.errors import BackendError
 
@@ -60,15 +64,28 @@ def learning_rate(arguments: RateArguments, number: int) -> float:
 @contextlib.contextmanager
 def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
                      ) -> Iterator[Iterator[tuple[int, BatchT]]]:
-    """(number, batch) in order, made by this process or ahead of time by others; the same batches either way."""
+    """(number, batch) in order, made by this process or ahead of time by others; the same batches either way.
+
+    Other processes get a core each, and torch the rest: threads that wait for each other on a busy core made a step of a
+    small network three times as slow.
+    """
     if workers == 0:
         yield ((number, make(number)) for number in numbers)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    torch = require_torch("model")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)) - workers)))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread)
     try:
         yield _ahead(pool, make, numbers, 3 * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _one_thread() -> None:
+    numba.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], BatchT], numbers: range, depth: int

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from storm_core.config import RecoveryConfig
 from storm_core.recovery.machine import (
+    SILENCE,
     Action,
     Command,
     Event,
@@ -96,24 +97,46 @@ def test_a_degraded_pose_is_still_tracked() -> None:
 def test_doubt_ends_in_loss_and_a_new_search() -> None:
     s = Story().to_tracking().judged(Verdict.LOST)
     epoch = s.state.epoch
-    assert s.frame(200).is_in(State.SUSPECT)
-    s.frame(100)
+    assert s.frame(200).judged(Verdict.LOST).is_in(State.SUSPECT)
+    assert s.frame(100).is_in(State.SUSPECT), "nothing was said of this frame yet"
+    s.judged(Verdict.LOST)
     assert s.is_in(State.LOST, Reason.SUSPECT_TIMEOUT) and s.actions == (Action.STOP_TRACKING,)
     assert s.state.epoch == epoch + 1
     assert s.frame().is_in(State.SEARCHING) and s.actions == (Action.SEARCH,)
 
 
+@pytest.mark.parametrize("gap_ms", [33, 100, 1067])
+def test_one_doubt_is_no_loss_however_slow_the_camera_is(gap_ms: int) -> None:
+    s = Story().to_tracking().judged(Verdict.LOST)
+    s.frame(gap_ms)
+    assert s.is_in(State.SUSPECT), "what the next frame says is waited for"
+    assert s.judged(Verdict.HEALTHY).frame(gap_ms).judged(Verdict.HEALTHY).is_in(State.TRACKING, Reason.CONFIRMED)
+    s.judged(Verdict.LOST).frame(gap_ms).judged(Verdict.LOST)
+    assert s.is_in(State.LOST if gap_ms > 250 else State.SUSPECT)
+
+
+def test_a_doubted_pose_of_which_nothing_is_heard_any_more_is_lost() -> None:
+    s = Story().to_tracking().judged(Verdict.LOST)
+    for _ in range(SILENCE):
+        assert s.frame(100).is_in(State.SUSPECT)
+    assert s.frame(100).is_in(State.LOST, Reason.SUSPECT_TIMEOUT)
+    s = Story().to_verifying()
+    for _ in range(SILENCE):
+        assert s.frame(300).is_in(State.VERIFYING)
+    assert s.frame(300).is_in(State.LOST, Reason.UNCERTAIN)
+
+
 def test_an_occluded_object_coasts_longer() -> None:
     s = Story().to_tracking().judged(Verdict.OCCLUDED, Reason.OCCLUDED)
-    assert s.frame(900).is_in(State.SUSPECT)
-    assert s.frame(200).is_in(State.LOST, Reason.OCCLUDED)
+    assert s.frame(900).judged(Verdict.OCCLUDED).is_in(State.SUSPECT)
+    assert s.frame(200).judged(Verdict.OCCLUDED).is_in(State.LOST, Reason.OCCLUDED)
 
 
 def test_a_registration_that_does_not_prove_itself() -> None:
     assert Story().to_verifying().judged(Verdict.LOST).is_in(State.LOST)
     s = Story().to_verifying().judged(Verdict.OCCLUDED)
-    assert s.frame(900).is_in(State.VERIFYING)
-    assert s.frame(200).is_in(State.LOST, Reason.UNCERTAIN) and s.actions == (Action.STOP_TRACKING,)
+    assert s.frame(900).judged(Verdict.OCCLUDED).is_in(State.VERIFYING)
+    assert s.frame(200).judged(Verdict.OCCLUDED).is_in(State.LOST, Reason.UNCERTAIN) and s.actions == (Action.STOP_TRACKING,)
 
 
 def reregistering() -> Story:
@@ -161,7 +184,8 @@ def test_a_suspect_is_looked_for_while_it_coasts_and_the_search_outlives_the_los
     asked = s.state.aside
     if found:
         aside(s, SearchDone, found=True, reason=Reason.FOUND)
-    assert s.frame(300).is_in(State.LOST) and s.actions == (Action.STOP_TRACKING,) and s.state.epoch == asked
+    s.frame(300).judged(Verdict.LOST)
+    assert s.is_in(State.LOST) and s.actions == (Action.STOP_TRACKING,) and s.state.epoch == asked
     assert s.frame().is_in(State.REGISTERING if found else State.SEARCHING) and not s.actions, "asked already"
     if not found:
         assert s.tell(SearchDone, 10, found=True, reason=Reason.FOUND).actions == (Action.REGISTER,)
@@ -170,7 +194,7 @@ def test_a_suspect_is_looked_for_while_it_coasts_and_the_search_outlives_the_los
 
 def test_a_registration_that_ends_in_the_frame_of_the_loss_counts() -> None:
     s = Story(replace(CONFIG, search_suspect=True)).to_tracking().judged(Verdict.LOST)
-    aside(s, SearchDone, found=True, reason=Reason.FOUND).frame(300)
+    aside(s, SearchDone, found=True, reason=Reason.FOUND).frame(300).judged(Verdict.LOST)
     assert s.is_in(State.LOST)
     assert s.tell(RegisterDone, 1, registered=True, reason=Reason.REGISTERED).is_in(State.VERIFYING)
 

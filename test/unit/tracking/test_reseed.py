@@ -65,3 +65,17 @@ def test_a_jump_of_a_whole_diameter_between_two_slow_frames_is_followed() -> Non
     track = tracker.track(observe(MODEL, there, 500_000_000, BACKDROP, rng))[MODEL.name]
     assert isinstance(track, Track) and not track.coasting
     assert errors(track.cam_from_obj, there)[0] < 0.003
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_large_turn_about_any_axis_between_two_slow_frames_is_followed(seed: int) -> None:
+    """Alignments from the expected pose end in another turn of the same outline; the picture knows better."""
+    rng = np.random.default_rng(seed)
+    axis = rng.normal(size=3)
+    turned = so3_exp(0.9 * axis / np.linalg.norm(axis)) @ BASE[:3, :3]
+    there = from_rotation_translation(turned, center_of(MODEL, BASE) - turned @ MODEL.center + 0.02 * rng.normal(size=3))
+    tracker = RegionDepthTracker({MODEL.name: MODEL}, TrackingConfig())
+    tracker.start(observe(MODEL, BASE, 0, BACKDROP, rng), registered(MODEL.name, BASE, 0))
+    track = tracker.track(observe(MODEL, there, 500_000_000, BACKDROP, rng))[MODEL.name]
+    assert isinstance(track, Track) and not track.coasting
+    assert errors(track.cam_from_obj, there)[0] < 0.01, "the next frame aligns the rest"
