@@ -35,6 +35,9 @@ SIDE = 48
 ACCEPTED, LEAD = 2.0, 1.0
 """Log-odds from which a pose is not doubted, and by which another must be better."""
 
+ELSEWHERE = 0.15
+"""Innovation [diameters] against a pose from which another is no variant of it: of those the alignment knows best."""
+
 UNLIKELY = 2.0
 """Log-odds that an innovation of one diameter outweighs there."""
 
@@ -159,9 +162,11 @@ def _searched(frame: Frame, state: TrackState, look: Look, predicted: Pose, foun
     poses = np.stack([fit.cam_from_obj for fit in fits])
     unforeseen = np.array([min(surprise(state.model, base, pose) for base in bases) for pose in poses])
     merit = VERIFIER.ranking(compare(features, state.model, poses, side=SIDE)) - UNLIKELY * unforeseen
-    merit[unforeseen > limit] = -np.inf
+    fit_well = np.array([_score(frame, state, look, fit) for fit in fits])
+    elsewhere = np.array([surprise(state.model, poses[0], pose) > ELSEWHERE for pose in poses])
+    merit[1:][((unforeseen > limit) | (fit_well < fit_well[0]) | ~elsewhere)[1:]] = -np.inf
     best = int(np.argmax(merit))
-    if merit[best] - merit[0] < LEAD:
+    if best == 0 or merit[best] - merit[0] < LEAD:
         return found
     found = Found(fits[best], float(unforeseen[best]), bases[min(1, len(bases) - 1)], look)
     return replace(found, good=_good(state, found))
