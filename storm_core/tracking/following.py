@@ -6,9 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.config import TrackingConfig
-from storm_core.evidence.compare import compare
-from storm_core.evidence.features import bare_features
-from storm_core.evidence.verifier import DEFAULT as VERIFIER
 from storm_core.render_compare.choice import Proposals
 from storm_core.tracking.modalities import MEASURED, UNDECIDED
 from storm_core.tracking.motion import predict
@@ -25,21 +22,6 @@ none is believed that stays below them."""
 
 LONG_STEP = 0.1
 """Time [s] between frames after which constant velocity is no longer taken on trust."""
-
-LEISURE = 0.2
-"""Time [s] between frames from which there is time to look for the object among large turns, and reason for it."""
-
-SIDE = 48
-"""Crop resolution [px] at which the results of such a search are compared."""
-
-ACCEPTED, LEAD = 2.0, 1.0
-"""Log-odds from which a pose is not doubted, and by which another must be better."""
-
-ELSEWHERE = 0.15
-"""Innovation [diameters] against a pose from which another is no variant of it: of those the alignment knows best."""
-
-UNLIKELY = 2.0
-"""Log-odds that an innovation of one diameter outweighs there."""
 
 SURPRISE = 0.5
 """Fit quality that an innovation of one diameter outweighs: of equal fits the expected one is right."""
@@ -100,17 +82,6 @@ def best_fit(
     frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig,
     propose: Proposals | None = None,
 ) -> Found:
-    """As `_aligned`; after a step that leaves time for it, what the picture contradicts is searched more widely."""
-    found = _aligned(frame, state, look, predicted, dt, config, propose)
-    if dt <= LEISURE or look is BLIND:
-        return found
-    return _searched(frame, state, look, predicted, found, config, propose, believed(dt, config))
-
-
-def _aligned(
-    frame: Frame, state: TrackState, look: Look, predicted: Pose, dt: float, config: TrackingConfig,
-    propose: Proposals | None,
-) -> Found:
     """The best alignment of this frame. propose: moves the starts of a search, where there is a learned refiner.
 
     One alignment from constant velocity while that is certain enough. After a long step, a coasted frame or a fit
@@ -118,18 +89,18 @@ def _aligned(
     """
     limit = believed(dt, config)
     simple = dt <= LONG_STEP and not state.unsure and look is not BLIND
-    bases = [predicted] if simple else [predicted, *_seen_to_move(frame, state)]
+    bases = [predicted] if simple else [predicted, *seen_to_move(frame, state)]
     found = _chosen(frame, state, look, bases, bases, config.iterations)
     if found.fit.depth_share < MEASURED and simple:
         state.unsure, simple = True, False
-        bases += _seen_to_move(frame, state)
+        bases += seen_to_move(frame, state)
         found = _chosen(frame, state, look, bases, bases, config.iterations)
     if simple and found.innovation > SUDDEN:
         found = _unrolled(frame, state, look, bases, found, config.iterations)
-    if _good(state, found) and found.innovation <= limit:
+    if good(state, found) and found.innovation <= limit:
         return found
     if simple:
-        bases += _seen_to_move(frame, state)
+        bases += seen_to_move(frame, state)
     if found.fit.depth_share >= MEASURED and look is not BLIND:
         # Depth where the object was expected, and no contrast: the light has changed, not the place.
         dark = _chosen(frame, state, BLIND, bases, bases, config.iterations)
@@ -142,34 +113,9 @@ def _aligned(
     if propose is not None:
         starts += proposed(frame, state.model, propose, [*bases, *starts])
     other = _chosen(frame, state, look, starts, bases, config.iterations)
-    better = _score(frame, state, look, other.fit) > _score(frame, state, look, found.fit)
+    better = score(frame, state, look, other.fit) > score(frame, state, look, found.fit)
     chosen = other if better or found.innovation > limit else found
-    return replace(chosen, good=_good(state, chosen))
-
-
-def _searched(frame: Frame, state: TrackState, look: Look, predicted: Pose, found: Found, config: TrackingConfig,
-              propose: Proposals | None, limit: float) -> Found:
-    """The best alignment among many starts, by everything that the picture and depth say of it."""
-    features = bare_features(frame)
-    if VERIFIER.table_log_odds(compare(features, state.model, found.fit.cam_from_obj[None], side=SIDE))[0] > ACCEPTED:
-        return found
-    bases = [predicted, *_seen_to_move(frame, state)]
-    starts = [*bases, state.cam_from_obj, *search(frame, state.model, look, found.fit.view, bases, wide=True)]
-    if propose is not None:
-        starts += proposed(frame, state.model, propose, starts)
-    fits = [found.fit, *(align(frame, state.model, start, look.posterior, config.iterations, look.key, view=state.view)
-                         for start in starts)]
-    poses = np.stack([fit.cam_from_obj for fit in fits])
-    unforeseen = np.array([min(surprise(state.model, base, pose) for base in bases) for pose in poses])
-    merit = VERIFIER.ranking(compare(features, state.model, poses, side=SIDE)) - UNLIKELY * unforeseen
-    fit_well = np.array([_score(frame, state, look, fit) for fit in fits])
-    elsewhere = np.array([surprise(state.model, poses[0], pose) > ELSEWHERE for pose in poses])
-    merit[1:][((unforeseen > limit) | (fit_well < fit_well[0]) | ~elsewhere)[1:]] = -np.inf
-    best = int(np.argmax(merit))
-    if best == 0 or merit[best] - merit[0] < LEAD:
-        return found
-    found = Found(fits[best], float(unforeseen[best]), bases[min(1, len(bases) - 1)], look)
-    return replace(found, good=_good(state, found))
+    return replace(chosen, good=good(state, chosen))
 
 
 def _unrolled(
@@ -179,10 +125,10 @@ def _unrolled(
     start = bases[0].copy()
     start[:3, 3] += center_of(state.model, found.fit.cam_from_obj) - center_of(state.model, start)
     other = _chosen(frame, state, look, [start], bases, iterations)
-    return max(found, other, key=lambda one: _score(frame, state, look, one.fit) - SURPRISE * one.innovation)
+    return max(found, other, key=lambda one: score(frame, state, look, one.fit) - SURPRISE * one.innovation)
 
 
-def _good(state: TrackState, found: Found) -> bool:
+def good(state: TrackState, found: Found) -> bool:
     """What is not hidden fits about as well as the object's fits have done."""
     fit = found.fit
     if found.look is not BLIND and fit.lines and fit.contrast < USUAL_CONTRAST * state.contrast:
@@ -195,7 +141,7 @@ def explained(fit: Fit) -> float:
     return fit.inlier / (fit.inlier + fit.behind) if fit.inlier + fit.behind > 0.02 else 1.0
 
 
-def _seen_to_move(frame: Frame, state: TrackState) -> list[Pose]:
+def seen_to_move(frame: Frame, state: TrackState) -> list[Pose]:
     """Where the landmarks of the scene, and those on the object, say that it is."""
     turned = state.last.turned(frame, state.model)
     return carried(frame, state) + ([] if turned is None else [turned])
@@ -227,14 +173,14 @@ def _chosen(
             view=state.view, prior=SCENE_PRIOR if held else MOTION_PRIOR,
         )
         unforeseen = min(surprise(state.model, base, fit.cam_from_obj) for base in bases)
-        score = _score(frame, state, look, fit) - SURPRISE * unforeseen if len(starts) > 1 else 0.0
-        if best is None or score > best[0]:
-            best = score, Found(fit, unforeseen, bases[min(1, len(bases) - 1)], look)
+        merit = score(frame, state, look, fit) - SURPRISE * unforeseen if len(starts) > 1 else 0.0
+        if best is None or merit > best[0]:
+            best = merit, Found(fit, unforeseen, bases[min(1, len(bases) - 1)], look)
     assert best is not None
     return best[1]
 
 
-def _score(frame: Frame, state: TrackState, look: Look, fit: Fit) -> float:
+def score(frame: Frame, state: TrackState, look: Look, fit: Fit) -> float:
     """What ranks alignments of one object in one frame: contour and depth, and the texture seen before."""
     if look.key is None:
         return fit.quality

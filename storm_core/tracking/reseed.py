@@ -107,7 +107,8 @@ def search(frame: Frame, model: ObjectModel, look: Look, view: SparseView, bases
     """
     places = [place for base in bases for place in _places(frame, model, look, view, base)]
     turns = WIDE_TURNS if wide else (FAN_TURN,)
-    starts = [*places, *(start for base in [*bases, *places[: None if wide else 1]] for start in fan(model, base, turns))]
+    around = [*bases, *(places if wide else places[:1])]
+    starts = [*places, *(start for base in around for start in fan(model, base, turns))]
     rough = rank(frame, model, view, np.array(starts), look.posterior)
     return [starts[k] for k in np.argsort(rough)[::-1][: WIDE_ALIGNED if wide else ALIGNED]]
 

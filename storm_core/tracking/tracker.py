@@ -32,6 +32,7 @@ from storm_core.tracking.symmetric import continued
 from storm_core.tracking.texture import brightness_images, make_key_frame
 from storm_core.tracking.uncertainty import DEFAULT as ERRORS
 from storm_core.tracking.uncertainty import Observation, conditions_of, left_covariance, turned_axes
+from storm_core.tracking.wide_search import LEISURE, searched_widely
 from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
 
 MIN_INSIDE = 0.12
@@ -178,6 +179,8 @@ class RegionDepthTracker:
         blind = colorless(frame, center_of(model, predicted), model.diameter)
         look = BLIND if blind else Look(state.colors.posterior, state.key)
         found = best_fit(frame, state, look, predicted, dt, self._config, self._propose)
+        if dt > LEISURE and found.look is not BLIND:
+            found = searched_widely(frame, state, predicted, found, dt, self._config, self._propose)
         fit, base = found.fit, found.base
         absent = {Reason.NO_DEPTH: fit.depth_share < MEASURED, Reason.NO_COLOR: found.look is BLIND}
         missing = tuple(reason for reason, yes in absent.items() if yes)

@@ -66,8 +66,8 @@ def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
                      ) -> Iterator[Iterator[tuple[int, BatchT]]]:
     """(number, batch) in order, made by this process or ahead of time by others; the same batches either way.
 
-    Other processes get a core each, and torch the rest: threads that wait for each other on a busy core made a step of a
-    small network three times as slow.
+    Other processes get a core each, and torch the rest: threads that wait for each other on a busy core made a step of
+    a small network three times as slow.
     """
     if workers == 0:
         yield ((number, make(number)) for number in numbers)

@@ -73,7 +73,8 @@ def test_a_large_turn_about_any_axis_between_two_slow_frames_is_followed(seed: i
     rng = np.random.default_rng(seed)
     axis = rng.normal(size=3)
     turned = so3_exp(0.9 * axis / np.linalg.norm(axis)) @ BASE[:3, :3]
-    there = from_rotation_translation(turned, center_of(MODEL, BASE) - turned @ MODEL.center + 0.02 * rng.normal(size=3))
+    center = center_of(MODEL, BASE) + 0.02 * rng.normal(size=3)
+    there = from_rotation_translation(turned, center - turned @ MODEL.center)
     tracker = RegionDepthTracker({MODEL.name: MODEL}, TrackingConfig())
     tracker.start(observe(MODEL, BASE, 0, BACKDROP, rng), registered(MODEL.name, BASE, 0))
     track = tracker.track(observe(MODEL, there, 500_000_000, BACKDROP, rng))[MODEL.name]
