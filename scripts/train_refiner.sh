@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make the weights of the learned refiner and scorer from nothing, and measure them on objects that nobody trained on.
-# Resumable: start it again after an interruption. $1: folder of the runs (default: runs). About two hours on two idle
-# cores (4.5 steps of the refiner a second).
+# Resumable: start it again after an interruption. $1: folder of the runs (default: runs). About an hour on two idle
+# cores (7 to 12 steps a second).
 set -eu
 cd "$(dirname "$0")/.."
 storm="${STORM:-.venv/bin/storm}"
