@@ -41,6 +41,15 @@ def on_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     return out
 
 
+def on_one_thread() -> None:
+    """From now on this process computes with one thread: as many processes as cores share the machine."""
+    import cv2
+    import numba
+
+    numba.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 @lru_cache(maxsize=4)
 def _pool(threads: int) -> ThreadPoolExecutor:
     """One pool per size for the whole process; its threads live as long as the process."""

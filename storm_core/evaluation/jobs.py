@@ -8,6 +8,7 @@ from typing import Any
 
 from storm_core.evaluation.images import ImageFiles, require_reachable
 from storm_core.evaluation.resume import code_version, digest_of_files
+from storm_core.parallel import on_one_thread
 
 Outcome = dict[str, Any]
 """What a job found: `records` in the form of its kind, and `skipped` [{scene_id, im_id, reason}]."""
@@ -70,10 +71,6 @@ def perform_on_one_core(job: Job) -> Outcome:
 
     One job at a time per process, because the kernels' thread pool does not stand two callers.
     """
-    import cv2
-    import numba
-
     with _ALONE:
-        numba.set_num_threads(1)
-        cv2.setNumThreads(1)
+        on_one_thread()
         return perform(job) | {"threads": 1}

@@ -82,14 +82,13 @@ class TwinWatch:
 
     def reset(self) -> None:
         """A new registration: nothing is known, and every twin is looked at first."""
-        self._sums = np.zeros(len(self.turns))
         self._next = 0
         self._last: NDArray[np.float64] | None = None
         self._new()
 
     def _new(self) -> None:
         """The pose is another one than was looked at before: what was counted was about other turns."""
-        self._sums[:] = 0.0
+        self._sums = np.zeros(len(self.turns))
         self._frames, self._acquitted = 0, False
 
     def doubt(self, features: FrameFeatures, cam_from_obj: NDArray[np.float64],

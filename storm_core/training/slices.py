@@ -9,10 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import cv2
-import numba
-
 from storm_core.errors import BackendError
+from storm_core.parallel import on_one_thread
 
 BatchT = TypeVar("BatchT")
 
@@ -75,17 +73,12 @@ def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
     torch = require_torch("model")
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)) - workers)))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=on_one_thread)
     try:
         yield _ahead(pool, make, numbers, 3 * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)
-
-
-def _one_thread() -> None:
-    numba.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], BatchT], numbers: range, depth: int

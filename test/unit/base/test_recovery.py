@@ -378,5 +378,5 @@ def test_no_life_ends_in_a_dead_end(life: list[tuple[ObjectState, Event, Step]])
             event = FrameArrived(stamp_ns=now)
         state, actions = step(state, event, CONFIG)
         if state.state is State.TRACKING:
-            return
-    raise AssertionError(f"still {state}")
+            break
+    assert state.state is State.TRACKING, f"still {state}"
