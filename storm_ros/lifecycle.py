@@ -33,6 +33,7 @@ class ManagedNode(LifecycleNode):
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         self.active = False
+        self._lives = 0
         super().__init__(name, **kwargs)
         self.failure: str | None = None
         self._workers: list[Worker[Any]] = []
@@ -75,6 +76,7 @@ class ManagedNode(LifecycleNode):
         with self._told("activate"):
             self._make_ready()
             self.active = True
+            self._lives += 1
             self.begin()
             if self.get_parameter(BOND).value:
                 self._bond = form_bond(self)
@@ -117,6 +119,12 @@ class ManagedNode(LifecycleNode):
         """Nothing is published now; say what would change that, before somebody takes the node for broken."""
         self.get_logger().info(f"not active; next: ros2 lifecycle set {self.get_fully_qualified_name()} {transition}")
 
+    def destroy_node(self) -> None:
+        """rclpy leaves the state machine, which keeps the services of the life cycle and with them the whole
+        participant: others would go on to see them, and ask in vain."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def quiesce(self) -> None:
         """Stop everything that runs; safe to call twice."""
         if not self.active:
@@ -133,22 +141,38 @@ class ManagedNode(LifecycleNode):
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Callable[[Any], Any], *args: Any,
                             **kwargs: Any) -> Any:
-        """What an active node subscribes to is not heard any more once it is inactive.
+        """What an active node subscribes to is not heard any more once it is inactive."""
+        guarded = self._for_this_life(callback)
 
-        The executor may still hold a message of a subscription that has been destroyed.
-        """
         def heard(message: Any) -> None:
-            self.while_active(callback, message)
+            guarded(message)
 
         # rclpy's own, such as /clock, are made while the node is not active.
         return super().create_subscription(msg_type, topic, heard if self.active else callback, *args, **kwargs)
 
     def create_timer(self, period: float, callback: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
         """As with subscriptions."""
+        guarded = self._for_this_life(callback)
+
+        # rclpy looks at the signature: what takes arguments would be given some.
         def ticked() -> None:
-            self.while_active(callback)
+            guarded()
 
         return super().create_timer(period, ticked if self.active else callback, *args, **kwargs)
+
+    def _for_this_life(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """The callback, until the next deactivation.
+
+        The executor may still hold an event of a subscription or timer that has been destroyed, even when the node is
+        active again.
+        """
+        life = self._lives
+
+        def called(*args: Any) -> None:
+            if life == self._lives:
+                self.while_active(callback, *args)
+
+        return called
 
     def while_active(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it unless the node is not active; whoever sends what cannot be used must not end the graph."""

@@ -2,19 +2,24 @@
 
 import gc
 import sys
+import time
 import types
 import weakref
 
 import pytest
+import rclpy
+from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from storm_ros.lifecycle import ManagedNode
 from storm_ros.live import ALL, RULES, refusal, rule_of
 from storm_ros.tom_node import TomNode
+from test.ros.domain import DOMAIN
 from test.ros.fakes import FakeStages, is_staged
 
 pytestmark = pytest.mark.ros
@@ -33,6 +38,13 @@ def change(b, node, **values):
     assert all(isinstance(parameter, ParameterMessage) for parameter in parameters)
     (result, *_) = b.call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=parameters)).results
     return result
+
+
+def await_true(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never comes"
+        time.sleep(0.02)
 
 
 def test_a_deactivated_node_frees_its_models_and_comes_back(bench):
@@ -72,6 +84,63 @@ def test_a_node_is_warmed_up_before_it_is_active_at_every_activation(bench):
         assert {stage for stage, _ in warmed} == stages and not any(active for _, active in warmed)
         assert drive(b, name, DEACTIVATE)
         warmed.clear()
+
+
+@pytest.fixture
+def alone():
+    """Makes nodes in participants of their own; the test destroys them."""
+    contexts = []
+
+    def make(name, kind=ManagedNode):
+        context = rclpy.Context()
+        contexts.append(context)
+        rclpy.init(context=context, domain_id=DOMAIN)
+        return kind(name, context=context)
+
+    yield make
+    for context in contexts:
+        rclpy.try_shutdown(context=context)
+
+
+def test_who_is_destroyed_is_seen_by_nobody_any_more(alone):
+    """Not even while somebody holds the object."""
+    gone, there = alone("gone"), alone("there")
+    gone.start_up()
+    services = {"/gone/get_state", "/there/get_state"}
+
+    def seen():
+        return services & {name for name, _ in there.get_service_names_and_types()}
+
+    await_true(lambda: seen() == services)
+    gone.quiesce()
+    gone.destroy_node()
+    await_true(lambda: seen() == {"/there/get_state"})
+    there.destroy_node()
+
+
+def test_an_event_of_an_earlier_life_is_not_handled_in_the_next(alone):
+    """An executor holds events of subscriptions and timers that have been destroyed."""
+    ticked, heard = [], []
+
+    class Node(ManagedNode):
+        def begin(self):
+            self.timer = self.create_timer(60.0, lambda: ticked.append(self))
+            self.ear = self.create_subscription(GoalStatus, "said", heard.append, 1)
+
+        def end(self):
+            self.destroy_timer(self.timer)
+            self.destroy_subscription(self.ear)
+
+    node = alone("twice", Node)
+    node.start_up()
+    held = node.timer.callback, node.ear.callback
+    assert node.trigger_deactivate() is node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    held[0](), held[1](GoalStatus())
+    assert not ticked and not heard
+    node.timer.callback(), node.ear.callback(GoalStatus())
+    assert len(ticked) == len(heard) == 1
+    node.quiesce()
+    node.destroy_node()
 
 
 def test_no_look_for_cycles_goes_through_what_start_up_has_made_and_deactivation_frees_it(bench):
