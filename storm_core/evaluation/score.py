@@ -23,6 +23,7 @@ from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import inverse, transform
 from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.interfaces import Localizer
+from storm_core.metrics.bootstrap import block_resamples, interval, ratio_samples
 from storm_core.metrics.pose_error import mask_iou
 from storm_core.pipeline.build import build_localizer
 from storm_core.score_model.modes import find_modes
@@ -37,19 +38,28 @@ MASKS = ("gt", "som", "disturbed")
 RIGHT = 0.1
 """Share of the diameter below which an error counts as right."""
 
+MEASURED = 0.1
+"""Share of its silhouette of which depth must have been measured for a target to be seen by depth: BOP's bound for
+visible instances, for a camera that measures nothing beside an occluder. Both figures are given."""
+
 POINTS = 1024
 """Model points that errors are taken over."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One target: its frame, its mask (None: not found or unreadable) and its true pose."""
+    """One target: its frame, its mask (None: not found or unreadable) and its true pose.
+
+    Attributes:
+      measured: share of the object's silhouette that is in view and has depth; nan when nobody recorded the silhouette.
+    """
 
     image: ImageFiles
     frame: Frame
     name: str
     mask: NDArray[np.bool_] | None
     truth: NDArray[np.float64]
+    measured: float = float("nan")
 
     @property
     def key(self) -> str:
@@ -78,13 +88,19 @@ def cases(dataset: Dataset, config: StormConfig, models: dict[str, ObjectModel],
             numbers.sort(key=lambda k, a=annotated: -np.nan_to_num(a[k].visible, nan=1.0))
             numbers = sorted(numbers[:count])
             name, own = str(obj_id), [_own_mask(scene, image.im_id, k, frame) for k in numbers]
+            measured = [measured_share(frame, mask, annotated[k].visible) for k, mask in zip(numbers, own, strict=True)]
             if localizer is not None:
                 own = matched(own, searched(localizer, frame, models[name], len(numbers)))
             elif masks == "disturbed":
                 own = [disturbed_mask(mask, np.random.default_rng([config.seed, image.scene_id, image.im_id, k]),
                                       strength) for k, mask in zip(numbers, own, strict=True)]
-            for k, mask in zip(numbers, own, strict=True):
-                yield Case(image, frame, name, mask, annotated[k].cam_from_obj)
+            for k, mask, share in zip(numbers, own, measured, strict=True):
+                yield Case(image, frame, name, mask, annotated[k].cam_from_obj, share)
+
+
+def measured_share(frame: Frame, mask: NDArray[np.bool_], visible: float) -> float:
+    """Share of a silhouette that has depth, from its visible mask (H, W) and the share of it that is visible."""
+    return visible * float((frame.depth[mask] > 0).mean()) if mask.any() else 0.0
 
 
 def _own_mask(scene: Path, im_id: int, number: int, frame: Frame) -> NDArray[np.bool_]:
@@ -167,7 +183,7 @@ def outcome_of(case: Case, model: ObjectModel, result: ScoreResult | None, secon
     `errors` takes declared symmetries; `errors_shape` takes ADD-S also where the bare shape has a symmetry that only a
     print breaks, which depth cannot see.
     """
-    row: dict[str, Any] = {"image": case.key, "object": case.name,
+    row: dict[str, Any] = {"image": case.key, "object": case.name, "measured": case.measured,
                            "ms": 1e3 * seconds, "found": result is not None}
     if result is None:
         nothing = {rule: float("inf") for rule in RULES}
@@ -194,29 +210,41 @@ def has_symmetric_shape(model: ObjectModel) -> bool:
     return _SYMMETRIC[model.sha256]
 
 
-def recalls(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def recalls(rows: Sequence[Mapping[str, Any]], seed: int = 0) -> dict[str, Any]:
     """Recall at RIGHT diameters per rule, over all targets and per object, and relative to the oracle.
 
-    A target without a pose counts as wrong under every rule.
+    A target without a pose counts as wrong under every rule. `measured` holds the same of the targets that depth shows
+    (MEASURED), None when there is none; `ci95_shape` holds the 95 % intervals of `recall_shape` (bootstrap).
     """
-    rules = [rule for rule in RULES if all(rule in row["errors"] for row in rows)]
-
-    def of(part: Sequence[Mapping[str, Any]], key: str = "errors") -> dict[str, float]:
-        return {rule: float(np.mean([row[key][rule] < RIGHT for row in part])) for rule in rules}
-
+    seen = [row for row in rows if row["measured"] >= MEASURED]
     names = sorted({row["object"] for row in rows}, key=lambda n: (len(n), n))
-    overall, by_shape = of(rows), of(rows, "errors_shape")
-    best, best_by_shape = overall.get("oracle", 0.0), by_shape.get("oracle", 0.0)
-    seen = [row for row in rows if row["found"]]
+    return _recalls(rows, seed) | {
+        "measured": _recalls(seen, seed) if seen else None,
+        "objects": {name: _share_right([row for row in rows if row["object"] == name]) for name in names}}
+
+
+def _recalls(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    overall, by_shape = _share_right(rows), _share_right(rows, "errors_shape")
+    found = [row for row in rows if row["found"]]
+    draws = block_resamples(len(rows), seed=seed, block=1)
+    right = {rule: np.array([row["errors_shape"][rule] < RIGHT for row in rows], float) for rule in by_shape}
     return {
-        "targets": len(rows), "with_mask": len(seen), "recall": overall,
-        "of_oracle": {rule: value / best if best > 0 else None for rule, value in overall.items()},
-        "recall_shape": by_shape,
-        "of_oracle_shape": {rule: v / best_by_shape if best_by_shape > 0 else None for rule, v in by_shape.items()},
-        "median_error": {rule: _finite(np.median([row["errors"][rule] for row in rows])) for rule in rules},
-        "objects": {name: of([row for row in rows if row["object"] == name]) for name in names},
-        "ms_p50": float(np.median([row["ms"] for row in seen])) if seen else None,
+        "targets": len(rows), "with_mask": len(found), "recall": overall, "of_oracle": _of_oracle(overall),
+        "recall_shape": by_shape, "of_oracle_shape": _of_oracle(by_shape),
+        "ci95_shape": {rule: interval(ratio_samples(draws, good, np.ones(len(rows)))) for rule, good in right.items()},
+        "median_error": {rule: _finite(np.median([row["errors"][rule] for row in rows])) for rule in overall},
+        "ms_p50": float(np.median([row["ms"] for row in found])) if found else None,
     }
+
+
+def _share_right(rows: Sequence[Mapping[str, Any]], key: str = "errors") -> dict[str, float]:
+    rules = [rule for rule in RULES if all(rule in row[key] for row in rows)]
+    return {rule: float(np.mean([row[key][rule] < RIGHT for row in rows])) for rule in rules}
+
+
+def _of_oracle(recall: Mapping[str, float]) -> dict[str, float | None]:
+    best = recall.get("oracle", 0.0)
+    return {rule: value / best if best > 0 else None for rule, value in recall.items()}
 
 
 def _finite(value: float) -> float | None:

@@ -61,13 +61,18 @@ def dueled(
     """Poses (N, 4, 4), best first by rank and duel; their log-odds (N,), and by how much [log-odds] each is behind the
     first (N,), infinite at another place, where it may be another instance. side: crop of the ranking [px]."""
     rank, odds = judge.judge(cam_from_objs, side)
-    poses = cam_from_objs[np.argsort(-rank, kind="stable")]
-    rank, odds = -np.sort(-rank), odds[np.argsort(-rank, kind="stable")]
-    told = explained(judge.features, judge.model, poses)
-    value = rank + WEIGHT * np.nan_to_num(told - told[0])
-    order = np.argsort(-value, kind="stable")
-    behind = np.where(np.isnan(told), np.inf, value.max() - value)
+    order = np.argsort(-rank, kind="stable")
+    poses, odds = cam_from_objs[order], odds[order]
+    value = contested(judge, poses, rank[order])
+    behind = np.where(np.isnan(value), np.inf, np.nanmax(value) - value)
+    order = np.argsort(-np.where(np.isnan(value), rank[order], value), kind="stable")
     return poses[order], odds[order], behind[order]
+
+
+def contested(judge: Judge, cam_from_objs: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank (N,) of poses (N, 4, 4) and the duel of those at the first one's place, together [log-odds]; nan elsewhere."""
+    told = explained(judge.features, judge.model, cam_from_objs)
+    return rank + WEIGHT * (told - told[0])
 
 
 def voted(

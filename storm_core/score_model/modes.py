@@ -19,7 +19,7 @@ CALIBRATION = 0.002
 @dataclass(frozen=True, eq=False)
 class Mode:
     """Attributes:
-    cam_from_obj: (4, 4) of its heaviest particle. weight: share of all particles. members: (M,) their indices.
+    cam_from_obj: (4, 4) of its most central particle. weight: share of all particles. members: (M,) their indices.
     """
 
     cam_from_obj: NDArray[np.float64]
@@ -40,9 +40,19 @@ def find_modes(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[
         best = int(np.argmax(np.where(left, weights, -1.0)))
         members = np.flatnonzero(left & is_near(model, poses[best], poses))
         left[members] = False
-        modes.append(Mode(poses[best], float(weights[members].sum()), members))
+        middle = members[central(model, poses[members], weights[members])]
+        modes.append(Mode(poses[middle], float(weights[members].sum()), members))
     modes.sort(key=lambda m: -m.weight)
     return [m for m in modes if m.weight >= least * modes[0].weight]
+
+
+def central(model: ObjectModel, poses: NDArray[np.float64], weights: NDArray[np.float64]) -> int:
+    """Index of the pose (M, 4, 4) with the least mean squared distance to all (weights (M,)): turn and shift of the
+    centre, a radian counting as half a diameter."""
+    centers = (poses[:, :3, :3] @ model.center + poses[:, :3, 3]) / (0.5 * model.diameter)
+    apart = ((centers[:, None] - centers[None]) ** 2).sum(-1)
+    apart += angle_between(poses[:, None], poses[None]) ** 2
+    return int((apart @ weights).argmin())
 
 
 def mode_covariance(model: ObjectModel, mode: Mode, poses: NDArray[np.float64], weights: NDArray[np.float64]

@@ -13,12 +13,14 @@ from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import FrameFeatures, features_around
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import se3_exp, so3_log
+from storm_core.geometry.symmetry import shape_symmetries
+from storm_core.registration.judge import Judge
 from storm_core.score_model.fitness import fitness_of
 from storm_core.score_model.modes import sight_limit
 from storm_core.score_model.noise import levels, perturbed
 from storm_core.score_model.results import ScoreResult
 from storm_core.score_model.score import DepthScore
-from storm_core.score_model.twins import share_out, twin_turns
+from storm_core.score_model.twins import share_out, twin_shares
 from storm_core.tracking.depth import measurement_sigma
 from storm_core.tracking.histogram import ColorModel, count
 from storm_core.tracking.optimise import align, tolerance
@@ -42,7 +44,7 @@ POLISH_STEPS, POLISHED = 4, 4
 
 ALIGN_ITERATIONS = 6
 
-MARGIN = 0.004
+MARGIN = 0.02
 """Gain in fitness a refined pose needs to replace the given one."""
 
 MIN_FITNESS = 0.2
@@ -50,10 +52,6 @@ MIN_FITNESS = 0.2
 
 TEMPERATURE = 0.02
 """Fitness difference that changes a particle's weight by a factor of e."""
-
-
-TWIN_TEMPERATURE = 0.01
-"""The same between twins, which have the same noise before them: those of exact symmetries differ by 0.002 at most."""
 
 
 class LangevinRefiner:
@@ -106,10 +104,11 @@ class LangevinRefiner:
         pose = candidates[chosen if accepted else 0]
         weights = tempered(fitness)
         refined = self._registration(features, model, registration, pose, poses, weights)
-        turns = self._twins(model)
+        shape = self._shape(model)
+        turns = (shape[:, None] @ model.symmetries[None]).reshape(-1, 4, 4)
         if len(turns) > 1:
-            shares = tempered(fitness_of(features, model, pose @ turns), TWIN_TEMPERATURE)
-            poses, weights = share_out(poses, weights, turns, shares, rng)
+            shares = twin_shares(Judge(features, model), pose, shape).repeat(len(model.symmetries))
+            poses, weights = share_out(poses, weights, turns, shares / len(model.symmetries), rng)
             fitness = fitness_of(features, model, poses)
         return ScoreResult(
             cam_from_objs=poses,
@@ -121,9 +120,9 @@ class LangevinRefiner:
             registration=refined,
         )
 
-    def _twins(self, model: ObjectModel) -> NDArray[np.float64]:
+    def _shape(self, model: ObjectModel) -> NDArray[np.float64]:
         if model.name not in self._turns:
-            self._turns[model.name] = twin_turns(model)
+            self._turns[model.name] = shape_symmetries(model)
         return self._turns[model.name]
 
     def _step(

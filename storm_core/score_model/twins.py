@@ -7,14 +7,30 @@ map the shape onto itself are known from the mesh; the image says how likely eac
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.symmetry import shape_symmetries
+from storm_core.registration.duel import contested
+from storm_core.registration.judge import Judge
+
+TEMPERATURE = 0.3
+"""Log-odds between twins that change their shares by a factor of e. Of 127 registered validation objects whose twins only
+a print tells apart, the right one gets a share whose mean negative logarithm is 0.02; with 0.5 it is 0.04, with 1 0.17."""
+
+SIDE = 96
+"""Crop of one twin [px]."""
 
 
-def twin_turns(model: ObjectModel) -> NDArray[np.float64]:
-    """(S, 4, 4) obj -> obj, identity first: declared symmetries and turns that leave the bare shape nearly as it is."""
-    shape = shape_symmetries(model)
-    return (shape[:, None] @ model.symmetries[None]).reshape(-1, 4, 4)
+def twin_shares(judge: Judge, cam_from_obj: NDArray[np.float64], shape_turns: NDArray[np.float64]
+                ) -> NDArray[np.float64]:
+    """How likely (S,), sum 1, the image makes each twin of a pose (4, 4): what registration judges rivals by.
+
+    Declared symmetries need no judge: they are equal by declaration.
+
+    Args:
+      shape_turns: (S, 4, 4) obj -> obj turns that leave the bare shape nearly as it is, identity first.
+    """
+    twins = cam_from_obj @ shape_turns
+    value = np.nan_to_num(contested(judge, twins, judge.judge(twins, SIDE)[0]), nan=-np.inf)
+    shares = np.exp((value - value.max()) / TEMPERATURE)
+    return shares / shares.sum()
 
 
 def share_out(

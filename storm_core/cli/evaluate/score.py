@@ -11,7 +11,9 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser = kinds.add_parser("score", help="the score model: recall per selection rule, mask and number of steps",
                               description=(
         "Sample poses of every target from its mask and say how often each selection rule is right: ADD below 0.1 "
-        "diameters, ADD-S for objects with declared symmetries. A target without a mask or a pose counts as wrong. "
+        "diameters, ADD-S for objects with declared symmetries. A target without a mask or a pose counts as wrong. By "
+        "shape: ADD-S also where only a print breaks the symmetry. With depth: the targets of which depth shows at "
+        "least a tenth of the silhouette. "
         "score_model.particles, sampler, polish, weights, device: --set."))
     add_dataset_options(parser)
     parser.add_argument("--masks", nargs="+", choices=("gt", "som", "disturbed"), default=["gt"],
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 begin = time.perf_counter()
                 result = None if case.mask is None else sampler.sample(case.frame, case.name, case.mask)
                 rows[n].append(outcome_of(case, models[case.name], result, time.perf_counter() - begin))
-        runs[masks] = {str(n): recalls(part) | {"rows": part} for n, part in rows.items()}
+        runs[masks] = {str(n): recalls(part, config.seed) | {"rows": part} for n, part in rows.items()}
     head = results_head("evaluate score", __version__, path=args.bop_dir, sha256=dataset.sha256,
                         frames=len(dataset.images), seed=config.seed)
     results = head | {"method": args.method, "depth_only": args.depth_only,
@@ -106,5 +108,9 @@ def _table(runs: "dict[str, dict[str, object]]") -> str:
                          cell(figures["ms_p50"])))
             rows.append((masks, n, "all, by shape", *(cell(100 * v) for v in figures["recall_shape"].values()), ""))
             rows.append((masks, n, "of oracle", *(cell(None if v is None else 100 * v)
-                                                  for v in figures["of_oracle"].values()), ""))
+                                                  for v in figures["of_oracle_shape"].values()), ""))
+            if figures["measured"] is not None:
+                part = figures["measured"]
+                rows.append((masks, n, f"{part['targets']} with depth, by shape",
+                             *(cell(100 * v) for v in part["recall_shape"].values()), ""))
     return aligned(rows)

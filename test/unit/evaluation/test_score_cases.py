@@ -1,8 +1,10 @@
 """Masks that were found, and the instances they belong to."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from storm_core.evaluation.score import matched, searched
+from storm_core.evaluation.score import matched, measured_share, recalls, searched
 from storm_core.types import Localization, NotFound, Reason
 from test.synthetic import frame_of, pose, textured_box
 
@@ -42,3 +44,29 @@ def test_instances_are_searched_one_after_the_other() -> None:
 
     found = searched(Localizer(), frame, model, 3)
     assert [np.array_equal(a, b) for a, b in zip(found, spots, strict=True)] == [True, True]
+
+
+def row(error: float, measured: float, found: bool = True) -> dict[str, object]:
+    errors = {"fitness": error, "oracle": error}
+    return {"image": "1/0", "object": "1", "measured": measured, "ms": 1.0, "found": found, "errors": errors,
+            "errors_shape": errors}
+
+
+def test_what_depth_has_not_seen_is_counted_and_told_apart() -> None:
+    figures = recalls([row(0.01, 0.9), row(0.5, 0.2), row(np.inf, 0.02, found=False), row(0.02, 0.1)])
+    assert figures["targets"] == 4 and figures["recall_shape"]["fitness"] == 0.5
+    seen = figures["measured"]
+    assert seen["targets"] == 3 and seen["recall_shape"]["fitness"] == 2 / 3
+    low, high = seen["ci95_shape"]["fitness"]
+    assert low < 2 / 3 < high
+    assert recalls([row(0.01, float("nan"))])["measured"] is None
+
+
+def test_the_measured_share_is_that_of_the_whole_silhouette() -> None:
+    frame = frame_of([(textured_box("box"), pose((0, 0, 0), (0, 0, 0.5)))])
+    mask = frame.depth > 0
+    depth = frame.depth.copy()
+    depth[:, : depth.shape[1] // 2] = 0
+    share = measured_share(replace(frame, depth=depth), mask, 0.5)
+    assert share == 0.5 * (depth[mask] > 0).mean()
+    assert measured_share(frame, np.zeros_like(mask), 0.0) == 0.0

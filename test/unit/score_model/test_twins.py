@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from storm_core.config import ScoreModelConfig
 from storm_core.geometry.pose import angle_between, so3_exp
+from storm_core.geometry.symmetry import shape_symmetries
 from storm_core.score_model.modes import find_modes
 from storm_core.score_model.sampler import LangevinRefiner
-from storm_core.score_model.twins import share_out, twin_turns
+from storm_core.score_model.twins import share_out
 from storm_core.types import Evidence, Frame, Registration
 from test.synthetic import frame_of, pose, textured_box
 
@@ -43,10 +44,12 @@ def test_particles_come_again_as_often_as_they_weigh() -> None:
     np.testing.assert_allclose(after, 0.2)
 
 
-def refined_modes(printed: bool) -> list[np.ndarray]:
-    """Modes of a box that is twice as long as wide, with and without its print; declared to have no symmetry."""
+def refined_modes(printed: bool, symmetries: np.ndarray | None = None) -> list[np.ndarray]:
+    """Modes of a box that is twice as long as wide, with and without its print."""
     box = textured_box("box")
     model = box if printed else replace(box, colors=None)
+    if symmetries is not None:
+        model = replace(model, symmetries=symmetries)
     frame: Frame = frame_of([(model, POSE)], noise=0.001, seed=3)
     given_pose = Registration(object_name="box", stamp_ns=frame.stamp_ns, cam_from_obj=POSE, probability=0.9,
                               covariance=np.diag([1e-5] * 6), evidence=Evidence())
@@ -57,7 +60,7 @@ def refined_modes(printed: bool) -> list[np.ndarray]:
 
 
 def test_a_bare_box_has_its_half_turns_as_modes_and_a_printed_one_has_not() -> None:
-    turns = twin_turns(textured_box("box"))
+    turns = shape_symmetries(textured_box("box"))
     assert len(turns) >= 4
     twins = (POSE @ turns)[:, :3, :3]
     bare = np.stack(refined_modes(printed=False))[:, :3, :3]
@@ -66,3 +69,20 @@ def test_a_bare_box_has_its_half_turns_as_modes_and_a_printed_one_has_not() -> N
     assert len(set(nearest.argmin(1))) == len(turns), "a turn of the box is no mode"
     printed = refined_modes(printed=True)
     assert len(printed) == 1 and angle_between(printed[0][:3, :3], POSE[:3, :3]) < 0.1
+
+
+def test_what_is_declared_equal_is_equal_whatever_the_print_says() -> None:
+    turns = shape_symmetries(textured_box("box"))
+    half_turn = turns[angle_between(turns, np.eye(4)) > 3.0][:1]
+    declared = np.concatenate([np.eye(4)[None], half_turn])
+    modes = np.stack(refined_modes(printed=True, symmetries=declared))[:, :3, :3]
+    nearest = angle_between(modes[:, None], (POSE @ declared)[None, :, :3, :3])
+    assert nearest.min(1).max() < 0.1 and sorted(nearest.argmin(1)) == [0, 1]
+
+
+def test_a_mode_is_shown_by_its_middle() -> None:
+    """Particles of equal weight: whichever comes first says nothing."""
+    turned = [pose((0, 0, angle), (0, 0, 0.5)) for angle in (0.3, 0.0, 0.14, 0.16, 0.15)]
+    mode, = find_modes(textured_box("box"), np.stack(turned), np.full(5, 0.2))
+    np.testing.assert_allclose(mode.cam_from_obj, turned[4])
+    assert mode.weight == pytest.approx(1) and len(mode.members) == 5
