@@ -70,7 +70,7 @@ def dueled(
 
 
 def contested(judge: Judge, cam_from_objs: NDArray[np.float64], rank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rank (N,) of poses (N, 4, 4) and the duel of those at the first one's place, together [log-odds]; nan elsewhere."""
+    """Rank (N,) of poses (N, 4, 4) and the duel of those at the first one's place [log-odds]; nan elsewhere."""
     told = explained(judge.features, judge.model, cam_from_objs)
     return rank + WEIGHT * (told - told[0])
 

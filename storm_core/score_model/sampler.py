@@ -44,8 +44,9 @@ POLISH_STEPS, POLISHED = 4, 4
 
 ALIGN_ITERATIONS = 6
 
-MARGIN = 0.02
-"""Gain in fitness a refined pose needs to replace the given one."""
+MARGIN = 0.03
+"""Gain in fitness a refined pose needs to replace the given one. Of 196 registered validation objects 9 gain so much,
+and all of their poses get better; with 0.02 12 of 15 do, with 0.004 41 of 85."""
 
 MIN_FITNESS = 0.2
 """Fitness below which no pose is supported by the image: being less wrong is no improvement."""

@@ -11,8 +11,9 @@ from storm_core.registration.duel import contested
 from storm_core.registration.judge import Judge
 
 TEMPERATURE = 0.3
-"""Log-odds between twins that change their shares by a factor of e. Of 127 registered validation objects whose twins only
-a print tells apart, the right one gets a share whose mean negative logarithm is 0.02; with 0.5 it is 0.04, with 1 0.17."""
+"""Log-odds between twins that change their shares by a factor of e. Of 127 registered validation objects whose twins
+only a print tells apart, the right one gets a share whose mean negative logarithm is 0.02; with 0.5 it is 0.04, with 1
+it is 0.17."""
 
 SIDE = 96
 """Crop of one twin [px]."""
