@@ -22,7 +22,7 @@ endif
 
 setup: $(STAMP)
 
-# The learned stages as well; this torch needs no GPU. A CUDA machine: see "GPU" in README.md.
+# The learned stages as well; this torch needs no GPU. A CUDA machine: torch from the index that fits its driver, then '.[gpu]'.
 full: $(STAMP)
 	$(PY) -m pip install torch==2.13.0
 	$(PY) -m pip install -e '.[full]'

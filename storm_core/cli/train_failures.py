@@ -13,7 +13,7 @@ def add_failures(models: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "Put the faults of the failure benchmark into every scene of a BOP dataset and keep the labelled poses: "
         "OUT/pairs.jsonl (img1, img2, label, cause) with OUT/crops for the pair model, OUT/records for the small "
         "network. A second run with the same OUT adds to them. Then: storm train monitor --set "
-        "data.records=OUT/records data.scenes=N, or --set data.source=pairs data.pairs=OUT/pairs.jsonl."))
+        "data.records=OUT/records --set data.scenes=N, or --set data.source=pairs --set data.pairs=OUT/pairs.jsonl."))
     add_dataset_options(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for pairs and records")
     parser.add_argument("--split", choices=("train", "val"), default="train",

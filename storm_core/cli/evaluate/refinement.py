@@ -12,7 +12,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                               description=(
         "Register every object that an image's targets name, refine it as the running system does, and compare: "
         "median error of the object's centre, of the rotation (over declared symmetries) and MSSD, success (MSSD below "
-        "0.1 diameters; a target that is not registered is a failure), with 95 %% intervals of the difference. Modes "
+        "0.1 diameters; a target that is not registered is a failure), with 95 % intervals of the difference. Modes "
         "agree when each is a declared symmetry of a true pose and each declared symmetry has one."))
     add_dataset_options(parser)
     parser.add_argument("--init", metavar="FILE", default="",

@@ -11,7 +11,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "Disturb the true poses of procedural objects that no training has seen, by turns of given sizes and shifts "
         "that grow with them, and say how often each method brings them back: ICP, the refiner, both with the "
         "verifier's choice. A pose is right with a mean point error below 0.1 diameters, declared symmetries allowed. "
-        "Intervals are of views drawn again (95 %%). refiner.weights, device, iterations: --set."))
+        "Intervals are of views drawn again (95 %). refiner.weights, device, iterations: --set."))
     parser.add_argument("--split", choices=("val", "test"), default="val",
                         help="objects; test is for final figures only (default: val)")
     parser.add_argument("--views", type=int, metavar="N", default=60, help="views, each of an object (default: 60)")
