@@ -17,6 +17,8 @@ from storm_ros.worker import Worker
 T = TypeVar("T")
 
 AUTOSTART, BOND = "autostart", "bond"
+CLOCK = "/clock"
+
 LIFECYCLE_PARAMETERS = frozenset({AUTOSTART, BOND})
 """Parameters of the life cycle itself, which are no part of the configuration."""
 
@@ -33,7 +35,7 @@ class ManagedNode(LifecycleNode):
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         self.active = False
-        self._lives = 0
+        self._lives, self._outdated = 0, False
         super().__init__(name, **kwargs)
         self.failure: str | None = None
         self._workers: list[Worker[Any]] = []
@@ -104,10 +106,17 @@ class ManagedNode(LifecycleNode):
 
     def _make_ready(self) -> None:
         """Load everything unless it is there: also after a deactivation, which has let it go."""
+        if self._ready and self._outdated:
+            self._ready = False
+            self.release()
         if not self._ready:
             self.get_logger().info("preparing (the first start after an installation compiles kernels: minutes)")
             self.configure()
-            self._ready = True
+            self._ready, self._outdated = True, False
+
+    def outdate(self) -> None:
+        """What `configure` has made is not what is wanted any more: the next activation makes it anew."""
+        self._outdated = True
 
     def _let_go(self) -> None:
         self.quiesce()
@@ -147,8 +156,19 @@ class ManagedNode(LifecycleNode):
         def heard(message: Any) -> None:
             guarded(message)
 
-        # rclpy's own, such as /clock, are made while the node is not active.
-        return super().create_subscription(msg_type, topic, heard if self.active else callback, *args, **kwargs)
+        # The clock is rclpy's and goes on; it is subscribed to when `use_sim_time` is set.
+        ours = self.active and topic != CLOCK
+        return super().create_subscription(msg_type, topic, heard if ours else callback, *args, **kwargs)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Callable[[Any, Any], Any], *args: Any,
+                       **kwargs: Any) -> Any:
+        """As with subscriptions: what is asked of an earlier life is not done, and its answer goes nowhere."""
+        alive = self.this_life()
+
+        def called(request: Any, response: Any) -> Any:
+            return callback(request, response) if alive() else response
+
+        return super().create_service(srv_type, srv_name, called if self.active else callback, *args, **kwargs)
 
     def create_timer(self, period: float, callback: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
         """As with subscriptions."""
@@ -166,13 +186,18 @@ class ManagedNode(LifecycleNode):
         The executor may still hold an event of a subscription or timer that has been destroyed, even when the node is
         active again.
         """
-        life = self._lives
+        alive = self.this_life()
 
         def called(*args: Any) -> None:
-            if life == self._lives:
+            if alive():
                 self.while_active(callback, *args)
 
         return called
+
+    def this_life(self) -> Callable[[], bool]:
+        """Whether the node is still in the active time in which this is called; for what works beside the executor."""
+        life = self._lives
+        return lambda: self.active and life == self._lives
 
     def while_active(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it unless the node is not active; whoever sends what cannot be used must not end the graph."""

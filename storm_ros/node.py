@@ -1,5 +1,6 @@
 """What the nodes of the graph share beyond their life cycle: configuration, models, camera input, diagnostics."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -57,6 +58,7 @@ class StormNode(ManagedNode):
         self.config: StormConfig = declare_config(self, LIFECYCLE_PARAMETERS)
         self._input: CameraInput | CameraShare | None = None
         self._diagnostics: NodeDiagnostics | None = None
+        self._exchange = threading.RLock()
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def build(self) -> None:
@@ -114,12 +116,15 @@ class StormNode(ManagedNode):
 
     def take_over(self, message: DiagnosticArray) -> None:
         """In the roster worker."""
-        roster = read_roster(message)
+        roster, alive = read_roster(message), self.this_life()
         if dict(roster.digests) == digests_of(self.models):
             return
         models = self.loaded(replace(self.config, models=roster.folder, objects=roster.objects))
-        self.adopt(models, self.config)
-        self.be_about(models, roster.folder)
+        with self._exchange:
+            if alive():
+                self.adopt(models, self.config)
+            if alive():
+                self.be_about(models, roster.folder)
 
     def loaded(self, config: StormConfig) -> Models:
         """The models of this configuration; those that are here already stay the same objects."""
@@ -143,6 +148,15 @@ class StormNode(ManagedNode):
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Accept what takes effect, and refuse with the reason what would not."""
+        # Both an exchange of objects and a parameter make stages anew, each from what the other is about to change.
+        if not self._exchange.acquire(blocking=False):
+            return SetParametersResult(successful=False, reason="objects are being exchanged; set it again in a moment")
+        try:
+            return self._set(parameters)
+        finally:
+            self._exchange.release()
+
+    def _set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         try:
             known = flatten(self.config)
             given = {p.name: tuple(p.value or ()) if isinstance(known[p.name], tuple) else p.value
@@ -157,6 +171,8 @@ class StormNode(ManagedNode):
                     if self._input is not None:
                         self._input.reconfigure(config.input)
                     self.reconfigure(config, changed)
+            elif changed:
+                self.outdate()
             self.config = config
         except StormError as error:
             return SetParametersResult(successful=False, reason=str(error))

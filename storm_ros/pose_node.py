@@ -89,7 +89,10 @@ class PoseNode(StormNode):
             self._new_registering(self.models, config)
 
     def adopt(self, models: Models, config: StormConfig) -> None:
+        alive = self.this_life()
         self._new_registering(models, config)
+        if not alive():
+            return
         self._follower.renew(models, config.tracking)
         self._attach(name for name in models if name not in self.models)
         for name in [name for name in self.models if name not in models]:

@@ -1,5 +1,6 @@
 """som_node: finds and segments objects on request (SOM)."""
 
+import math
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -67,6 +68,7 @@ class SomNode(StormNode):
         self._newest: LazyFrame | None = None
         self._arrived = threading.Condition()
         self._wanted: dict[str, Request] = {}
+        self._before: dict[str, LazyFrame | None] = {}
         self._early: dict[str, Request] = {}
         self._hints: dict[str, _Hint] = {}
 
@@ -113,9 +115,12 @@ class SomNode(StormNode):
             self._localizer = self.stages.localizer(config, self.models)
 
     def adopt(self, models: Models, config: StormConfig) -> None:
+        alive, localizer = self.this_life(), self.stages.localizer(config, models)
+        if not alive():
+            return
         # In this order: whoever finds topics of an object has a localizer that knows it.
         self._detach([name for name in self.models if name not in models])
-        self._localizer = self.stages.localizer(config, models)
+        self._localizer = localizer
         self._attach(name for name in models if name not in self.models)
 
     def be_about(self, models: Models, folder: str) -> None:
@@ -147,15 +152,16 @@ class SomNode(StormNode):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _want(self, request: Request) -> None:
-        self._wanted[request.object_name] = request
+        self._wanted[request.object_name], self._before[request.object_name] = request, self._newest
         self._worker.put(request, request.object_name)
 
     def _on_box(self, name: str, message: Detection2D) -> None:
-        box = message.bbox
-        if box.size_x <= 0 or box.size_y <= 0:
-            self.report(InputError(f"box hint for {name} is {box.size_x:g} x {box.size_y:g} px; give its size"))
+        box, at = message.bbox, message.bbox.center.position
+        if not (box.size_x > 0 and box.size_y > 0 and np.isfinite([box.size_x, box.size_y, at.x, at.y]).all()):
+            self.report(InputError(f"box hint for {name} is {box.size_x:g} x {box.size_y:g} px at ({at.x:g}, {at.y:g});"
+                                   " give its size and centre"))
             return
-        at, half_x, half_y = box.center.position, 0.5 * box.size_x, 0.5 * box.size_y
+        half_x, half_y = 0.5 * box.size_x, 0.5 * box.size_y
         self._hints[name] = _Hint(self._now(), box=(at.x - half_x, at.y - half_y, at.x + half_x, at.y + half_y))
 
     def _on_mask(self, name: str, message: Image) -> None:
@@ -175,7 +181,7 @@ class SomNode(StormNode):
             return
         p = message.point
         u, v = conversions.to_camera(info).project([p.x, p.y, p.z]).tolist()
-        if np.isfinite(u):
+        if np.isfinite([u, v]).all():
             hint = _Hint(self._now(), point=(u, v))
             self._hints.update({name: hint for name in self.models})
 
@@ -189,13 +195,19 @@ class SomNode(StormNode):
         return Hint(mask=given.mask, box=given.box, point=given.point, cam_from_obj=request.cam_from_obj)
 
     def _await_frame(self, request: Request) -> LazyFrame | None:
-        """The newest frame, once it is not older than the request; None when the request is no longer wanted."""
+        """The newest frame, once it is not older than the request; None when the request is no longer wanted.
+
+        A frame that was there before the request and is much newer is one of the last round of a recording that has
+        started again (or camera_info comes only now and then): the next frame says.
+        """
+        before = self._before[request.object_name]
         while self._wanted.get(request.object_name) is request and self.active:
             with self._arrived:
                 newest = self._newest
-                if newest is not None and newest.stamp_ns >= request.stamp_ns:
+                ahead = -math.inf if newest is None else newest.stamp_ns - request.stamp_ns
+                if ahead >= 0 and not (newest is before and ahead > RESTART_NS):
                     return newest
-                if newest is not None and newest.stamp_ns < request.stamp_ns - RESTART_NS:
+                if newest is not None and ahead < -RESTART_NS:
                     return None
                 self._arrived.wait(_WAIT)
         return None

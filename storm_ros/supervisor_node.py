@@ -4,7 +4,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,7 +31,6 @@ from storm_ros.node import StormNode
 from storm_ros.records import Stage
 from storm_ros.roster import change, digests_of, roster_message, roster_of
 from storm_ros.running import run
-from storm_ros.stages import Models
 from storm_ros.supervising import Supervisor
 
 STATUS_PERIOD = 0.5
@@ -70,7 +69,7 @@ class SupervisorNode(StormNode):
         self._lock = threading.Lock()
         self._join: StampJoin[Sequence[EpochTrack], Sequence[records.Judged]] = StampJoin()
         self._frame_id, self._last_frame, self._last_frame_ros = "", time.monotonic(), self.get_clock().now()
-        self._too_old, self._info_at = IN_TIME, time.monotonic()
+        self._too_old, self._info_at, self._info_stamp = IN_TIME, time.monotonic(), 0
         self._begun, self._followed = time.monotonic(), False
         self._requests = self.create_publisher(DiagnosticArray, names.REQUESTS, qos.kept())
         self._status = self.create_publisher(DiagnosticArray, names.STATUS, qos.history())
@@ -125,11 +124,13 @@ class SupervisorNode(StormNode):
                 self.destroy_service(service)
 
     def reconfigure(self, config: StormConfig, paths: frozenset[str]) -> None:
-        if paths & {"objects", "models"}:
-            self.stages.listed(config)
+        exchanged = paths & {"objects", "models"}
+        wanted = self.stages.listed(config) if exchanged else tuple(self.models)
+        primary = _primary(config, wanted) if "primary" in paths else self._primary
+        if exchanged:
             self._roster_worker.put(config)
-        if "primary" in paths:
-            self._primary = _primary(config, self.models)
+        elif "primary" in paths:
+            self._primary = primary
         self._supervisor.reconfigure(config)
 
     def follow_roster(self) -> None:
@@ -137,11 +138,14 @@ class SupervisorNode(StormNode):
 
     def take_over(self, config: StormConfig) -> None:
         """In the roster worker: read the meshes, change what changed, tell the others."""
+        alive = self.this_life()
         models = self.loaded(config)
         changed = change(digests_of(self.models), digests_of(models))
         if not changed:
             return
         with self._lock:
+            if not alive():
+                return
             self._supervisor.renew(models)
             for name in changed.removed:
                 self._supervisor.remove(name)
@@ -186,9 +190,13 @@ class SupervisorNode(StormNode):
         return lacking + ([f"{withheld}: not published"] if withheld else []) + self._motion.problems()
 
     def _on_info(self, message: CameraInfo) -> None:
-        self._info_at = time.monotonic()
+        stamp = stamp_ns(message.header.stamp)
+        if stamp in (0, self._info_stamp):
+            # Whoever repeats what never changes does not stamp it: then the tracks tell when pictures were taken.
+            return
+        self._info_at, self._info_stamp = time.monotonic(), stamp
         # A search on a frame that pose_node has not seen finds something that cannot be registered.
-        self._taken(stamp_ns(message.header.stamp), message.header.frame_id,
+        self._taken(stamp, message.header.frame_id,
                     self._followed or time.monotonic() - self._begun >= self.config.recovery.stage_timeout)
 
     def _taken(self, stamp: int, frame_id: str, ready: bool = True) -> None:
@@ -342,10 +350,10 @@ def listened_to(publisher: Publisher) -> bool:
     return bool(publisher.get_subscription_count() > 0)
 
 
-def _primary(config: StormConfig, models: Models) -> str:
-    name = config.primary or next(iter(models))
-    if name not in models:
-        raise ConfigError(f"primary = {name!r} is none of the objects: {', '.join(models)}")
+def _primary(config: StormConfig, object_names: Collection[str]) -> str:
+    name = config.primary or next(iter(object_names))
+    if name not in object_names:
+        raise ConfigError(f"primary = {name!r} is none of the objects: {', '.join(object_names)}")
     return name
 
 

@@ -99,7 +99,8 @@ class FrameSync:
                 lines.append(f"no message on {topic} yet")
             elif now - self._seen[topic] > timeout and topic != CAMERA_INFO:
                 lines.append(f"no message on {topic} for {now - self._seen[topic]:.1f} s")
-        if not lines and (self._paired_at is None or now - self._paired_at > timeout):
+        both = {IMAGE, DEPTH_IMAGE} <= self._newest_ns.keys()  # not in the moment after a jump in time
+        if not lines and both and (self._paired_at is None or now - self._paired_at > timeout):
             apart_ms = abs(self._newest_ns[IMAGE] - self._newest_ns[DEPTH_IMAGE]) * 1e-6
             lines.append(f"{IMAGE} and {DEPTH_IMAGE} arrive, but their stamps differ by {apart_ms:.0f} ms, more than "
                          f"input.slop ({self.slop_ns * 1e-6:.0f} ms)")

@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 
 from storm_ros import conversions, names, qos, records
 from storm_ros.camera_hub import CameraHub
-from storm_ros.executor import make_executor
+from storm_ros.executor import make_executor, turn
 from storm_ros.playback import FramePublisher, shot_of
 from storm_ros.pose_node import PoseNode
 from storm_ros.score_node import ScoreNode
@@ -36,7 +36,7 @@ PERIOD = 0.033
 def spin_until(ended, executor):
     with contextlib.suppress(ExternalShutdownException, RCLError):
         while not ended.is_set() and executor.context.ok():
-            executor.spin_once(timeout_sec=0.1)
+            turn(executor, 0.1)
 
 
 class Bench:

@@ -9,6 +9,7 @@ from geometry_msgs.msg import PointStamped, TransformStamped
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection2D
 
 from storm_core.recovery.machine import Action
 from storm_core.types import Reason, RegistrationFailure
@@ -116,3 +117,73 @@ def test_what_a_deactivated_node_frees_goes_back_to_the_system():
     del held
     garbage.clear()
     assert resident_mb(os.getpid()) < full - 150
+
+
+@pytest.mark.ros
+def test_a_recording_that_starts_again_is_searched_at_once(bench):
+    """The first message of the new round is camera_info; som_node still holds the last frame of the old one."""
+    b = bench(film=False, **{"input.max_age": 2.0, "use_sim_time": True})
+    publishers, start = b.camera._publishers, 10**18
+    b.until(lambda: all(publisher.get_subscription_count() >= 3 for publisher in publishers), "nobody listens")
+
+    def play(seconds, condition=lambda: False):
+        for k in range(int(seconds / 0.033)):
+            stamp = start + k * 33_000_000
+            shot = shot_of(frame_at(stamp, True))
+            b.camera._clock.publish(Clock(clock=conversions.to_time(stamp)))
+            publishers[0].publish(stamped(shot.info, stamp))
+            time.sleep(0.02)
+            publishers[1].publish(stamped(shot.depth, stamp))
+            publishers[2].publish(stamped(shot.image, stamp))
+            time.sleep(0.013)
+            if condition():
+                return True
+        return False
+
+    assert play(30.0, lambda: len(b.heard["pose"]) > 150), "the first round is not tracked"
+    for _ in range(3):
+        b.heard["pose"].clear()
+        assert play(4.5, lambda: len(b.heard["pose"]) > 5), f"nothing is found in the next round: {b.status()}"
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("stamp", [0, 123_000_000_000])
+def test_camera_info_without_a_stamp_of_its_own_moves_no_clock(bench, stamp):
+    b = bench(film=False)
+    info, *images = b.camera._publishers
+    b.until(lambda: all(publisher.get_subscription_count() >= 3 for publisher in (info, *images)), "nobody listens")
+    over = time.monotonic() + 30.0
+    while time.monotonic() < over and len(b.heard["pose"]) < 40:
+        at = time.time_ns()
+        shot = shot_of(frame_at(at, True))
+        info.publish(stamped(shot.info, stamp))
+        for publisher, message in zip(images, (shot.depth, shot.image), strict=True):
+            publisher.publish(stamped(message, at))
+        time.sleep(0.03)
+    assert len(b.heard["pose"]) >= 40, b.status()
+
+
+@pytest.mark.ros
+def test_hints_that_are_no_numbers_are_refused(bench):
+    b = bench(film=False)
+    som, told = b.named("som_node"), []
+    som.report = told.append
+    for value in (float("nan"), float("inf"), -3.0):
+        box = Detection2D()
+        box.bbox.size_x, box.bbox.size_y = value, 20.0
+        som._on_box("cup", box)
+    box = Detection2D()
+    box.bbox.size_x = box.bbox.size_y = 20.0
+    box.bbox.center.position.x = float("nan")
+    som._on_box("cup", box)
+    assert len(told) == 4 and not som._hints
+
+
+def test_a_jump_in_time_is_no_problem_of_unpaired_images():
+    sync, far = FrameSync(10_000_000), 10**18
+    sync.add(CAMERA_INFO, far, "info", 0.0)
+    sync.add(IMAGE, far, "image", 0.0)
+    sync.add(DEPTH_IMAGE, far + 500_000_000, "depth", 0.0)
+    assert any("differ" in line for line in sync.problems(0.5, 1.0))
+    sync.add(IMAGE, far - 20_000_000_000, "image", 0.5)
+    assert sync.problems(0.6, 1.0) == []
