@@ -10,7 +10,7 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from storm_core.bags.recording import open_recording
-from storm_core.errors import ConfigError
+from storm_core.errors import ConfigError, StormError
 from storm_ros import names
 from storm_ros.lifecycle import LIFECYCLE_PARAMETERS, ManagedNode
 from storm_ros.parameters import declare, given_parameters
@@ -85,7 +85,13 @@ class ReplayNode(ManagedNode):
         return response
 
     def _play(self, item: None) -> None:
-        """In the worker."""
+        """In the worker. A recording that cannot be read on ends the process: nobody would know why nothing comes."""
+        try:
+            self._play_rounds()
+        except StormError as error:
+            self.fail(error)
+
+    def _play_rounds(self) -> None:
         while True:
             shots = ahead(self._recording.frames(), self._stop)
             if not self._go.is_set():

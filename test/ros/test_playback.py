@@ -1,5 +1,6 @@
 """Recorded frames go out as a camera would send them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
@@ -80,3 +82,22 @@ def test_a_node_that_cannot_start_ends_with_one_clear_line(node, parameters, rea
     last = (done.stdout + done.stderr).strip().splitlines()[-1]
     assert done.returncode == CANNOT_START and reason in last
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.ros
+def test_a_recording_that_is_damaged_half_way_ends_the_process_with_the_reason(tmp_path):
+    for folder in ("rgb", "depth"):
+        (tmp_path / folder).mkdir()
+    for k in range(6):
+        frame = frame_at(k)
+        cv2.imwrite(str(tmp_path / "rgb" / f"{k:06d}.png"), frame.rgb)
+        cv2.imwrite(str(tmp_path / "depth" / f"{k:06d}.png"), (1000 * frame.depth).astype("uint16"))
+    camera = frame_at(0).camera
+    (tmp_path / "camera.json").write_text(json.dumps({"width": camera.width, "height": camera.height, "fx": camera.fx,
+                                                      "fy": camera.fy, "cx": camera.cx, "cy": camera.cy,
+                                                      "depth_scale": 1.0}))
+    (tmp_path / "depth" / "000004.png").write_bytes((tmp_path / "depth" / "000004.png").read_bytes()[:60])
+    done = subprocess.run([sys.executable, "-m", "storm_ros.replay_node", "--ros-args", "-p", f"path:={tmp_path}"],
+                          cwd=ROOT, timeout=60, env=os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}, capture_output=True,
+                          text=True)
+    assert done.returncode != 0 and "000004" in done.stdout + done.stderr
