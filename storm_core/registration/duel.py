@@ -63,9 +63,10 @@ def dueled(
     rank, odds = judge.judge(cam_from_objs, side)
     order = np.argsort(-rank, kind="stable")
     poses, odds = cam_from_objs[order], odds[order]
-    value = contested(judge, poses, rank[order])
-    behind = np.where(np.isnan(value), np.inf, np.nanmax(value) - value)
-    order = np.argsort(-np.where(np.isnan(value), rank[order], value), kind="stable")
+    contest = contested(judge, poses, rank[order])
+    value = np.where(np.isnan(contest), rank[order], contest)
+    behind = np.where(np.isnan(contest), np.inf, value.max() - value)
+    order = np.argsort(-value, kind="stable")
     return poses[order], odds[order], behind[order]
 
 
