@@ -47,7 +47,7 @@ def test_poses_of_new_objects_are_found_from_masks_alone() -> None:
         score.render(path.particles)
         best = score.evaluate(path.particles, 0.0)[1].argmin()
         right += point_error(view, score.poses(path.particles))[best] < 0.1 * view.model.diameter
-    assert right >= VIEWS // 3
+    assert right > VIEWS // 2
 
 
 def test_a_pose_is_refined_and_a_good_one_is_not_made_worse() -> None:
