@@ -90,12 +90,15 @@ def test_a_parameter_set_between_configuration_and_activation_takes_effect(bench
     localizer = som.stages.localizer
     som.stages = replace(som.stages, localizer=lambda config, models: (
         made.append(config.som.max_candidates), localizer(config, models))[1])
-    drive = [b.call(ChangeState, "som_node/change_state", ChangeState.Request(transition=Transition(id=step))).success
-             for step in (Transition.TRANSITION_CONFIGURE,)]
+
+    def drive(step):
+        request = ChangeState.Request(transition=Transition(id=step))
+        assert b.call(ChangeState, "som_node/change_state", request).success
+
+    drive(Transition.TRANSITION_CONFIGURE)
     som.set_parameters([Parameter("som.max_candidates", value=27)])
-    drive.append(b.call(ChangeState, "som_node/change_state", ChangeState.Request(
-        transition=Transition(id=Transition.TRANSITION_ACTIVATE))).success)
-    assert all(drive) and made[-1] == 27 == som.config.som.max_candidates
+    drive(Transition.TRANSITION_ACTIVATE)
+    assert made[-1] == 27 == som.config.som.max_candidates
 
 
 def test_the_clock_goes_on_over_a_deactivation(context):
@@ -124,9 +127,8 @@ def test_objects_that_arrive_after_a_deactivation_leave_nothing_behind(bench):
         return models
 
     som.loaded = slow
-    before = {s.topic_name for s in som.subscriptions if "pot" in s.topic_name}
     som.take_over(roster)
-    assert not som.active and before == set()
+    assert not som.active
     assert not [s.topic_name for s in som.subscriptions if "/cup/" in s.topic_name or "/pot/" in s.topic_name]
 
 
@@ -154,10 +156,9 @@ def test_a_parameter_is_refused_while_objects_are_exchanged(bench):
 def test_a_refused_primary_exchanges_no_objects(bench):
     b = bench(FakeStages(names=("cup", "pot")), objects=["cup"], film=False)
     supervisor = b.named("supervisor_node")
-    result, = supervisor.set_parameters_atomically([
-        Parameter("objects", value=["cup", "pot"]), Parameter("primary", value="kettle")]),
+    objects = Parameter("objects", value=["cup", "pot"])
+    result = supervisor.set_parameters_atomically([objects, Parameter("primary", value="kettle")])
     assert not result.successful and "kettle" in result.reason
-    result, = supervisor.set_parameters_atomically([
-        Parameter("objects", value=["cup", "pot"]), Parameter("primary", value="pot")]),
+    result = supervisor.set_parameters_atomically([objects, Parameter("primary", value="pot")])
     assert result.successful, result.reason
     b.until(lambda: set(supervisor.models) == {"cup", "pot"} and supervisor._primary == "pot", "no objects come")

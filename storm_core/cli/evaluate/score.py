@@ -107,7 +107,7 @@ def _table(runs: "dict[str, dict[str, object]]") -> str:
             rows.append((masks, n, "all", *(cell(100 * v) for v in figures["recall"].values()),
                          cell(figures["ms_p50"])))
             rows.append((masks, n, "all, by shape", *(cell(100 * v) for v in figures["recall_shape"].values()), ""))
-            rows.append((masks, n, "of oracle", *(cell(None if v is None else 100 * v)
+            rows.append((masks, n, "of oracle, by shape", *(cell(None if v is None else 100 * v)
                                                   for v in figures["of_oracle_shape"].values()), ""))
             if figures["measured"] is not None:
                 part = figures["measured"]
