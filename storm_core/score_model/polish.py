@@ -9,7 +9,7 @@ from storm_core.refinement.icp import refine
 from storm_core.score_model.network_score import NetworkScore
 from storm_core.score_model.particles import Particles
 
-ICP_ITERATIONS = 6
+ICP_ITERATIONS = 12
 ICP_GATE = (0.06, 0.025)
 ICP_SIDE = 56
 
