@@ -70,7 +70,8 @@ class MonitorConfig:
     min_visible: float = param(
         0.25, "visible share of the silhouette below which the object counts as occluded", "", 0.0, 1.0
     )
-    freeze_frames: int = param(5, "identical images in a row that count as a frozen stream", "", 2, 100)
+    freeze_frames: int = param(5, "identical images in a row that count as a frozen stream; 0 = never, for "
+                               "simulated cameras without noise", "", 0, 100)
     learned: bool = param(True, "also ask the small network that compares the live crop with the render")
     pair: str = param("", "checkpoint of the pair model (storm train monitor), which compares live crops with trusted "
                       "ones; empty = not asked; needs torch and a DINOv2")

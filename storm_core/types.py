@@ -23,7 +23,8 @@ class Frame:
 
     Attributes:
       rgb: (H, W, 3) uint8, RGB order.
-      depth: (H, W) float32, z-depth in metres, aligned to colour; 0 marks a missing measurement.
+      depth: (H, W) float32, z-depth in metres, aligned to colour; 0 marks a missing measurement, and what is not finite
+        (REP 118: too near, too far, unknown) becomes 0.
       camera: intrinsics of both images.
       stamp_ns: acquisition time [ns].
       frame_id: tf name of the optical frame.
@@ -48,6 +49,8 @@ class Frame:
                 f"depth must be ({h}, {w}) float32 aligned with colour, got {self.depth.shape} "
                 f"{self.depth.dtype}; register depth to the colour camera first"
             )
+        if not np.isfinite(np.vdot(self.depth, self.depth)):
+            object.__setattr__(self, "depth", np.nan_to_num(self.depth, nan=0.0, posinf=0.0, neginf=0.0))
         object.__setattr__(self, "rgb", _frozen(self.rgb))
         object.__setattr__(self, "depth", _frozen(self.depth))
 
@@ -321,7 +324,7 @@ class ObjectOutput:
 
     Attributes:
       state: name of the recovery state. cam_from_obj, covariance: None when nothing may be published.
-      trusted: the pose may be used. coasting: the pose is a prediction with grown covariance.
+      trusted: the pose may be used. coasting: it is not trusted just now, and held with grown covariance.
     """
 
     object_name: str

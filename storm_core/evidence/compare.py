@@ -58,7 +58,7 @@ def crop_camera(pose, center, diameter, cam, side):  # noqa: ANN001
     y = pose[1, 0] * center[0] + pose[1, 1] * center[1] + pose[1, 2] * center[2] + pose[1, 3]
     z = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]
     z = max(z, 0.02)
-    step = CROP_DIAMETERS * diameter * cam[0] / z / side
+    step = CROP_DIAMETERS * diameter * max(cam[0], cam[1]) / z / side
     x0 = cam[0] * x / z + cam[2] - 0.5 * step * (side - 1)
     y0 = cam[1] * y / z + cam[3] - 0.5 * step * (side - 1)
     out = np.empty(7)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.geometry.simplify import simplify_colored
+from storm_core.geometry.surface import area_vectors
 
 COARSE_FACES = 2000
 """Faces of the coarse surface: at 128 px its depth is right to 0.1 % of the diameter, its contour to 0.2 px."""
@@ -60,6 +61,16 @@ class ObjectModel:
     def size(self) -> NDArray[np.float64]:
         """Bounding box edge lengths [m], (3,)."""
         return self.vertices.max(0).astype(float) - self.vertices.min(0)
+
+    @cached_property
+    def thickness(self) -> float:
+        """Least distance [m] of two parallel planes with the object between them, of those along a face or an axis of
+        the mesh frame: how thin it is, however it lies in that frame."""
+        surface = self.coarse
+        normals = area_vectors(surface.vertices.astype(float), surface.faces.astype(np.int64))
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        directions = normals[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
+        return float(min(self.size.min(), np.ptp(self.vertices @ directions.T, axis=0).min(initial=np.inf)))
 
     @cached_property
     def coarse(self) -> Surface:

@@ -35,6 +35,9 @@ METRES = {"m": 1.0, "mm": 1e-3, "cm": 1e-2, "in": 0.0254}
 SMALLEST, LARGEST = 0.005, 3.0
 """Diameters [m] STORM can see and grasp; anything else is taken for a wrong unit."""
 
+LONGEST_EDGE = 0.15
+"""Edges [m] beyond which CAD's large triangles are split: one that reaches behind a near camera is not drawn at all."""
+
 MAX_EVAL_VERTICES = 20_000
 _SAMPLES_PER_VERTEX = 40
 
@@ -254,9 +257,9 @@ def _shown(vertices: Vertices, faces: Faces, max_faces: int, textured: bool) -> 
     area = np.linalg.norm(area_vectors(vertices, faces), axis=1)
     vertices, faces = compact(vertices, faces[area > 1e-9 * area.max()])
     spacing = float(np.sqrt(2 * area.sum() / max_faces))
-    if textured or len(faces) > max_faces:
-        # Clusters need vertices in every cell, also where CAD puts one long triangle.
-        vertices, faces = refine(vertices, faces, spacing)
+    # Clusters, and textures, need vertices in every cell, also where CAD puts one long triangle.
+    dense = textured or len(faces) > max_faces
+    vertices, faces = refine(vertices, faces, spacing if dense else max(spacing, LONGEST_EDGE))
     return simplify(vertices, faces, max_faces)
 
 

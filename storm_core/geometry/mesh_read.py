@@ -47,12 +47,12 @@ def read_surface(path: Path) -> tuple[tuple[SurfacePart, ...], tuple[str, ...]]:
         raise MeshError(f"mesh {path} does not exist")
     try:
         loaded = trimesh.load(path, process=False)
+        meshes = loaded.dump(concatenate=False) if isinstance(loaded, trimesh.Scene) else [loaded]
+        parts = [_part(mesh) for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError,
             UnicodeDecodeError, ImportError) as error:
         # trimesh reports damaged files by whatever its parser ran into.
         raise MeshError(f"cannot read mesh {path}: {error or type(error).__name__}; is the file complete?") from error
-    meshes = loaded.dump(concatenate=False) if isinstance(loaded, trimesh.Scene) else [loaded]
-    parts = [_part(mesh) for mesh in meshes if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
     if not parts:
         raise MeshError(f"mesh {path} has no triangles; export it as a triangle mesh, not as points or curves")
     return tuple(parts), _missing_textures(path)

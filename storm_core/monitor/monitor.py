@@ -62,7 +62,10 @@ class EvidenceMonitor:
                 self._pair.reset(object_name)
 
     def renew(self, models: dict[str, ObjectModel], config: MonitorConfig) -> None:
-        """Other models or settings from now on; the history of objects that are still the same goes on."""
+        """Other models or settings from now on; the history of objects that are still the same goes on.
+
+        The networks stay the ones that were loaded.
+        """
         same = {name for name, model in models.items()
                 if name in self._models and self._models[name].sha256 == model.sha256}
         for name in set(self._models) - same:
@@ -73,6 +76,7 @@ class EvidenceMonitor:
                        for name, model in models.items()}
         for name in same:
             self._decisions[name].renew(config)
+        self._freeze.renew(config.freeze_frames)
         self._models, self._config = models, config
 
     def judge(self, frame: Frame, track: Track) -> Judgement:

@@ -19,17 +19,25 @@ from storm_core.types import Evidence, Frame, Hint, Localization, Registration, 
 
 CAMERA = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
 
+DISTANCE, WALL = 4.0, 5.0
+"""Where model and wall stand [diameters]."""
+
 
 def staged_view(model: ObjectModel, stamp_ns: int = 0) -> tuple[Frame, NDArray[np.float64]]:
     """A rendered frame of the model before a wall, and its cam_from_obj."""
     rotation = so3_exp(np.array([0.5, 0.4, 0.2]))
-    distance = 4.0 * model.diameter
+    distance = DISTANCE * model.diameter
     pose = from_rotation_translation(rotation, np.array([0, 0, distance]) - rotation @ model.center)
     r = NumbaRenderer().render(model, pose[None], CAMERA)
-    depth = np.where(r.mask[0], r.depth[0], np.float32(distance + model.diameter)).astype(np.float32)
+    depth = np.where(r.mask[0], r.depth[0], np.float32(WALL * model.diameter)).astype(np.float32)
     rgb = np.full((CAMERA.height, CAMERA.width, 3), 60, np.uint8)
     rgb[r.mask[0]] = r.color[0][r.mask[0]] if r.color is not None else 170
     return Frame(rgb=rgb, depth=depth, camera=CAMERA, stamp_ns=stamp_ns), pose
+
+
+def staged_mask(frame: Frame, model: ObjectModel) -> NDArray[np.bool_]:
+    """Pixels (H, W) of a staged view that show the model."""
+    return frame.depth < (DISTANCE + WALL) / 2 * model.diameter
 
 
 def warm_up(
@@ -60,7 +68,7 @@ def warm_up(
             Localization(
                 object_name=name,
                 stamp_ns=0,
-                mask=frame.depth < 3.9 * model.diameter,
+                mask=staged_mask(frame, model),
                 cam_from_objs=np.zeros((0, 4, 4)),
                 probability=1.0,
             ),

@@ -149,6 +149,9 @@ GROWTH = 1.1
 """Each pause between two searches is so much longer than the one before: what was there a second ago may be back in the
 next one, what has been away for a minute need not be looked for all the time."""
 
+MAX_GROWTHS = 200
+"""Pauses that grow: after these every pause is the longest that may be configured."""
+
 LOST_AGAIN = (Reason.DEPTH_DISAGREES, Reason.OCCLUDED, Reason.OUT_OF_VIEW)
 """A registration that was good but lost while the tracker caught up with the newest frame: the object is there, so
 searching again at once, without backing off, is right."""
@@ -174,7 +177,8 @@ def _missed(s: ObjectState, reason: Reason, stamp_ns: int, config: RecoveryConfi
     s = replace(s, misses=misses)
     if misses < config.absent_after:
         return _search(s, reason, stamp_ns)
-    pause = min(config.backoff * GROWTH ** (misses - config.absent_after), config.backoff_max)
+    growth = GROWTH ** min(misses - config.absent_after, MAX_GROWTHS)  # any power would be too large for a float
+    pause = min(config.backoff * growth, config.backoff_max)
     s = _enter(s, State.ABSENT, Reason.NOT_IN_VIEW if s.state is State.SEARCHING else reason, stamp_ns)
     return replace(s, resume_ns=stamp_ns + round(pause * 1e9)), ()
 

@@ -13,7 +13,7 @@ HOLDING = (State.REGISTERING, State.VERIFYING, State.TRACKING, State.SUSPECT)
 """States in which an object has a place."""
 
 THINNEST, NEAR = 0.7, 0.15
-"""Two solid objects cannot be nearer to each other than their smallest size; one pose found twice is never further
+"""Two solid objects cannot be nearer to each other than their least thickness; one pose found twice is never further
 apart than a fraction of the diameter."""
 
 
@@ -56,7 +56,7 @@ class Places:
         number = self._count if before is None else before.rank[1]
         held = _Held(cam_from_obj[:3, :3] @ model.center + cam_from_obj[:3, 3], cam_from_obj,
                      (not state.trusted, number))
-        reach = max(THINNEST * model.size.min(), NEAR * model.diameter)
+        reach = max(THINNEST * model.thickness, NEAR * model.diameter)
         for other in alike:
             there = self._held.get(other)
             if there and np.linalg.norm(there.center - held.center) < reach and there.rank < held.rank:

@@ -125,9 +125,9 @@ def cut_out(frame: Frame, model: ObjectModel, cam_from_obj: NDArray[np.float64])
     """What the frame shows within REACH of the pose (4, 4): nearest pixels, nothing is resampled."""
     cam, center = frame.camera, cam_from_obj[:3, :3] @ model.center + cam_from_obj[:3, 3]
     half = REACH * model.diameter / center[2]
-    step = 2 * half * cam.fx / SIDE
-    u0 = cam.cx + cam.fx * (center[0] / center[2] - half)
-    v0 = cam.cy + cam.fy * (center[1] / center[2] - half)
+    step = 2 * half * max(cam.fx, cam.fy) / SIDE
+    u0 = cam.cx + cam.fx * center[0] / center[2] - step * SIDE / 2
+    v0 = cam.cy + cam.fy * center[1] / center[2] - step * SIDE / 2
     x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))
     h, w = frame.depth.shape
     pixels = np.ix_(np.clip(y, 0, h - 1), np.clip(x, 0, w - 1))

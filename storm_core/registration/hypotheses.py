@@ -21,13 +21,13 @@ def poses_from_mask(frame: Frame, model: ObjectModel, mask: NDArray[np.bool_], n
         return np.zeros((0, 4, 4))
     v, u = np.nonzero(seen)
     z = frame.depth[v, u].astype(float)
-    near = np.abs(z - np.median(z)) < model.diameter
+    near = np.abs(z - np.sort(z)[len(z) // 2]) < model.diameter
     observed = frame.camera.back_project(np.stack([u[near], v[near]], -1), z[near]).mean(0)
     direction = observed / np.linalg.norm(observed)
     rotations = super_fibonacci_rotations(n_rotations)
     start = observed + 0.25 * model.diameter * direction
     poses = from_rotation_translation(rotations, start - rotations @ model.center)
-    side, step = 48, 1.3 * model.diameter * frame.camera.fx / start[2] / 48
+    side, step = 48, 1.3 * model.diameter * max(frame.camera.fx, frame.camera.fy) / start[2] / 48
     middle = frame.camera.project(start)
     camera = frame.camera.crop(
         middle[0] - step * (side - 1) / 2, middle[1] - step * (side - 1) / 2, 1 / step, side, side

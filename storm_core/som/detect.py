@@ -135,7 +135,7 @@ class GeometricLocalizer:
             self._config.max_depth,
             4,
             _region(features.frame, hint),
-            on_plane=onboarded.model.size.min() < FLAT,
+            on_plane=onboarded.model.thickness < FLAT,
             most=seeds,
             draw=draw,
         )

@@ -15,6 +15,10 @@ DAMPING = 0.9
 BLEND = 0.6
 """Weight of the newest velocity against the running one."""
 
+SHORTEST = 0.005
+"""Time between two images [s] below which their difference is rounding, or noise, as much as motion: it counts by the
+share of this time that has passed."""
+
 MAX_STEP = 0.25
 """Longest time a velocity is extrapolated over [s]."""
 
@@ -68,9 +72,10 @@ def observe(
     change = after - before
     shift = change[:3, :3] @ center_obj + change[:3, 3]
     turn = so3_log(after[:3, :3] @ before[:3, :3].T)
+    blend = BLEND * min(dt / SHORTEST, 1.0)
     return Velocity(
-        velocity.linear + BLEND * (shift / dt - velocity.linear),
-        velocity.angular + BLEND * (turn / dt - velocity.angular),
+        velocity.linear + blend * (shift / dt - velocity.linear),
+        velocity.angular + blend * (turn / dt - velocity.angular),
     )
 
 

@@ -38,6 +38,9 @@ from storm_core.types import Frame, Reason, Registration, Track, TrackFailure
 MIN_INSIDE = 0.12
 """Share of the silhouette inside the image below which the object has left the view."""
 
+NEAREST = 0.02
+"""Distance [m] of its centre from which on an object is before the camera."""
+
 MAX_HIDDEN = 0.92
 """Share of the object behind something else above which the prediction is believed more than the image."""
 
@@ -92,7 +95,7 @@ class RegionDepthTracker:
         pose = np.array(registration.cam_from_obj, np.float64, order="C")
         if name in self._last:
             pose = continued(model, pose, self._last[name].expected(frame))
-            registration = replace(registration, cam_from_obj=pose)
+            registration = replace(registration, cam_from_obj=pose.copy())
         view = rendered_view(model, pose, frame.camera)
         colors = ColorModel(count(frame, view, tolerance(model.diameter)))
         fit = assess(frame, model, view, pose, colors.posterior)
@@ -174,7 +177,9 @@ class RegionDepthTracker:
         if camera_motion is not None:
             state.see_from(camera_motion)
         predicted = expected(state, dt, self._config)
-        if predicted[2, :3] @ model.center + predicted[2, 3] < 0.02:
+        if center_of(model, predicted)[2] < NEAREST:  # a velocity may be wrong
+            predicted = state.cam_from_obj
+        if center_of(model, predicted)[2] < NEAREST:
             return self._failure(name, frame, Reason.OUT_OF_VIEW, "behind the camera")
         blind = colorless(frame, center_of(model, predicted), model.diameter)
         look = BLIND if blind else Look(state.colors.posterior, state.key)

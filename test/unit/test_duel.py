@@ -10,11 +10,12 @@ from storm_core.config import OnboardingConfig, RegistrationConfig
 from storm_core.evidence.features import frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
-from storm_core.registration.duel import CLEAR_LEAD, dueled, explained, lead, tie
+from storm_core.registration.duel import CLEAR_LEAD, SIDE, cut_out, dueled, explained, lead, tie
 from storm_core.registration.judge import Judge
 from storm_core.registration.register import GeometricRegistrar
+from storm_core.rendering.raster import NumbaRenderer
 from storm_core.types import Localization, Reason, Registration, RegistrationFailure
-from test.synthetic import frame_of, model_of, pose
+from test.synthetic import CAMERA, frame_of, model_of, pose
 
 LYING = pose((1.9, 0.0, 0.0), (0.02, 0.01, 0.6))
 """A cup seen from the side and a little from above."""
@@ -91,3 +92,15 @@ def test_a_cup_is_registered_by_its_handle_and_refused_when_that_is_hidden(tmp_p
     assert isinstance(found, Registration)
     assert np.linalg.norm(found.cam_from_obj[:3, 0] - spun(0.0)[:3, 0]) < 0.1, "the handle is where it is seen"
     assert isinstance(hidden, RegistrationFailure) and hidden.reason is Reason.AMBIGUOUS
+
+
+@pytest.mark.parametrize("ratio", [0.7, 1.0, 1.4])
+def test_the_cut_out_is_centred_whatever_the_shape_of_the_pixels(ratio: float) -> None:
+    model, camera = cup(), replace(CAMERA, fy=ratio * CAMERA.fx)
+    frame = frame_of([(model, LYING)], camera=camera)
+    crop = cut_out(frame, model, LYING)
+    center = LYING[:3, :3] @ model.center + LYING[:3, 3]
+    assert crop.camera.project(center) == pytest.approx([SIDE / 2, SIDE / 2], abs=1e-6)
+    whole = NumbaRenderer().render(model, LYING[None], camera).mask[0].sum()
+    step = camera.fx / crop.camera.fx
+    assert NumbaRenderer().render(model, LYING[None], crop.camera).mask[0].sum() * step**2 > 0.97 * whole

@@ -1,15 +1,18 @@
 """The offline pipeline on rendered sequences: find, track, hold back while hidden, recover."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from storm_core.config import build
-from storm_core.geometry.pose import angle_between
-from storm_core.pipeline.build import build_pipeline
+from storm_core.geometry.pose import angle_between, from_rotation_translation
+from storm_core.pipeline.build import build_pipeline, build_registrar
 from storm_core.pipeline.system import Pipeline
+from storm_core.pipeline.warmup import staged_mask, staged_view, warm_up
 from storm_core.types import Frame, ObjectOutput
 from test.synthetic import frame_of, model_of, pose, textured_box
 
@@ -73,3 +76,28 @@ def test_a_frozen_stream_is_not_trusted(pipeline: Pipeline) -> None:
     outputs = run(pipeline, sequence + stuck)
     assert outputs[3].trusted
     assert not outputs[-1].trusted and outputs[-1].reason.value in ("frozen_input", "suspect_timeout")
+
+
+def test_a_simulated_camera_without_noise_may_stand_still(tmp_path) -> None:  # noqa: ANN001
+    config = build({"onboarding.cache": str(tmp_path), "score_model.enable": False, "monitor.freeze_frames": 0})
+    still = frame_of([(BOX, truth_at(0))])
+    outputs = run(build_pipeline(config, {"box": BOX}),
+                  [dataclasses.replace(still, stamp_ns=k * 33_333_333) for k in range(12)])
+    assert all(output.trusted for output in outputs[1:])
+
+
+@pytest.mark.parametrize("extents", [(0.15, 0.008, 0.008), (0.1, 0.1, 0.003)])
+def test_thin_objects_that_lie_askew_in_their_mesh_are_warmed_up_and_are_thin(
+    tmp_path: Path, extents: tuple[float, float, float]
+) -> None:
+    registrar = None
+    for turn in Rotation.random(40, random_state=0).as_matrix():
+        mesh = trimesh.creation.box(extents=extents)
+        mesh.apply_transform(from_rotation_translation(turn, np.zeros(3)))
+        model = model_of(mesh, "thin", None)
+        assert model.thickness == pytest.approx(min(extents), rel=1e-4)
+        if registrar is None:
+            registrar = build_registrar(build({"onboarding.cache": str(tmp_path)}), {"thin": model})
+            warm_up({"thin": model}, registrar=registrar)
+        frame, _ = staged_view(model)
+        assert staged_mask(frame, model).sum() > 50

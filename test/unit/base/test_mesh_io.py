@@ -10,9 +10,12 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from storm_core.errors import MeshError
+from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.mesh_io import load_model, load_models
+from storm_core.geometry.pose import from_rotation_translation, so3_exp
 from storm_core.geometry.surface import points_at, sample
+from storm_core.rendering.raster import NumbaRenderer
 from test.real_data import real_data
 
 
@@ -378,3 +381,15 @@ def test_real_cube_stays_a_cube() -> None:
     corners = np.array(np.meshgrid(*[[-0.04225, 0.04225]] * 3)).reshape(3, -1).T
     assert cKDTree(model.vertices).query(corners)[0].max() < 0.002 * model.diameter
     assert np.abs(np.abs(model.vertices).max(1) - 0.04225).max() < 0.002 * model.diameter
+
+
+def test_a_large_plain_part_close_to_the_camera_is_drawn(tmp_path: Path) -> None:
+    """A board of 2 m in 12 faces; one end of it lies behind the camera."""
+    board = load_model(write(tmp_path / "board.stl", (2.0, 1.0, 0.02)), unit="m")
+    camera = PinholeCamera(160, 120, 150.0, 150.0, 79.5, 59.5)
+    tilted = from_rotation_translation(so3_exp(np.array([0.0, 0.5, 0.0])), np.array([0.0, 0.0, 0.35]))
+    small = trimesh.creation.box(extents=(2.0, 1.0, 0.02)).subdivide_to_size(0.03)
+    fine = load_model(write(tmp_path / "fine.stl", mesh=small), unit="m", max_faces=40_000)
+    drawn, truth = (NumbaRenderer().render(model, tilted[None], camera).mask[0] for model in (board, fine))
+    assert truth.sum() > 8000 and (drawn & truth).sum() > 0.95 * truth.sum()
+    assert len(board.faces) < 4000

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from storm_core.geometry.mesh_io import listed_objects, load_models
 from storm_core.pipeline.build import build_pipeline
 from storm_core.recovery.machine import ObjectState, State
 from storm_core.recovery.places import Places
-from test.synthetic import frame_of, pose, textured_box
+from test.synthetic import frame_of, model_of, pose, textured_box
 
 BOX = textured_box()
 NAMES = ("box", "box#2", "box#3")
@@ -101,3 +102,18 @@ def test_the_pipeline_gives_each_of_two_copies_its_own_object(tmp_path: Path) ->
         assert np.min(off, axis=1).max() < 0.006
         seats.append(tuple(np.argmin(off, axis=1)))
     assert sorted(seats[0]) == [0, 1] and len(set(seats)) == 1, f"identities change: {seats}"
+
+
+@pytest.mark.parametrize("askew", [(0.0, 0.0, 0.0), (0.0, 0.5, 0.78)])
+def test_two_pens_side_by_side_are_two_however_they_lie_in_their_mesh(askew: tuple[float, float, float]) -> None:
+    turn = pose(askew, (0.0, 0.0, 0.0))
+    mesh = trimesh.creation.box(extents=(0.15, 0.012, 0.012))
+    mesh.apply_transform(turn)
+    pen = model_of(mesh, "pen", None)
+    places, held = Places({"pen": pen, "pen#2": replace(pen, name="pen#2")}), ObjectState(state=State.TRACKING)
+    here, aside = pose((0, 0, 0), (0, 0, 0.6)), turn[:3, :3] @ np.array([0.0, 1.0, 0.0])
+    assert places.take("pen", here, held) is None
+    for gap, taken in ((0.01, "pen"), (0.03, None)):
+        there = here.copy()
+        there[:3, 3] += gap * aside
+        assert places.take("pen#2", there, held) == taken

@@ -380,3 +380,10 @@ def test_no_life_ends_in_a_dead_end(life: list[tuple[ObjectState, Event, Step]])
         if state.state is State.TRACKING:
             break
     assert state.state is State.TRACKING, f"still {state}"
+
+
+def test_hours_of_absence_are_no_trouble() -> None:
+    state = replace(ObjectState(), state=State.SEARCHING, misses=1_000_000, busy_since_ns=0)
+    state, _ = step(state, SearchDone(stamp_ns=MS, epoch=state.epoch, found=False, reason=Reason.NO_CANDIDATE), CONFIG)
+    assert state.state is State.ABSENT
+    assert state.resume_ns - MS == CONFIG.backoff_max * 1e9

@@ -313,3 +313,38 @@ def test_a_can_in_front_of_a_camera_that_suddenly_pans_does_not_roll(bars: int) 
         assert isinstance(track, Track)
         assert np.rad2deg(angle_between(track.cam_from_obj, pose)) < 2.0
         assert track.region > 0.3, "the outline was in plain view"
+
+
+@pytest.mark.parametrize("gap_ns", [240, 20_000, 1_000_000])
+def test_stamps_that_nearly_coincide_throw_no_object_behind_the_camera(gap_ns: int) -> None:
+    rng = np.random.default_rng(0)
+    backdrop = background(rng)
+    stamps = np.cumsum([0, *[STEP_NS] * 4, gap_ns, *[STEP_NS] * 4])
+    poses = [from_rotation_translation(so3_exp([0.4, 0.3, 0.0]), [0.0, 0.0, 0.6 - 0.15 * k * STEP_NS * 1e-9])
+             for k in range(len(stamps))]
+    frames = [observe(MODEL, pose, int(stamp), backdrop, rng) for pose, stamp in zip(poses, stamps, strict=True)]
+    tracker = started(poses[0], frames[0])
+    for pose, frame in zip(poses[1:], frames[1:], strict=True):
+        track = tracker.track(frame)[MODEL.name]
+        assert isinstance(track, Track) and errors(track.cam_from_obj, pose)[0] < 0.004
+
+
+def test_a_symmetric_objects_registration_is_not_the_tracks_own_array() -> None:
+    poses, frames = sequence(2)
+    tracker = started(poses[0], frames[0])
+    again = tracker.start(frames[0], registered(MODEL.name, poses[0], frames[0].stamp_ns))
+    again.cam_from_obj[:3, 3] += 1.0
+    track = tracker.track(frames[1])[MODEL.name]
+    assert isinstance(track, Track) and errors(track.cam_from_obj, poses[1])[0] < 0.004
+
+
+def test_depth_that_is_not_finite_counts_as_missing() -> None:
+    poses, frames = sequence(3)
+    tracker = started(poses[0], frames[0])
+    for pose, frame in zip(poses[1:], frames[1:], strict=True):
+        depth = frame.depth.copy()
+        depth[::7], depth[3::7], depth[5::7] = np.nan, np.inf, -np.inf
+        holed = replace(frame, depth=depth)
+        assert np.isfinite(holed.depth).all() and (holed.depth[::7] == 0).all()
+        track = tracker.track(holed)[MODEL.name]
+        assert isinstance(track, Track) and errors(track.cam_from_obj, pose)[0] < 0.003
