@@ -44,6 +44,9 @@ PRINT, MISPRINTED, DARK = 2.0, 0.5, 16.0
 """Log-odds of a pixel whose colour is not the rendered one, the error of its log colour from which it is not, and the
 grey level below which colour is noise. A can whose two sides are printed nearly alike differs only here."""
 
+SHADOW = 8.0
+"""Radius [px] of the neighbourhood whose brightness does not count: light falls unevenly."""
+
 UNSEEN = 1e-3
 """Share of a colour that neither shows: it stays undecided."""
 
@@ -164,15 +167,25 @@ def explained(
     told = np.where(covered, ON_OBJECT[case], ON_BACKGROUND[case]) * measured[union]
     told += np.where(covered, 0.5, -0.5) * odds
     if drawn.color is not None and core.any():
-        told[:, core[union]] -= PRINT * _misprint(rgb[core], drawn.color[:, core])
+        told[:, core[union]] -= PRINT * _misprint(rgb, drawn.color, core)
     out[here] = told.sum(1) / np.sqrt(max(np.count_nonzero(union), 1))
     return out
 
 
-def _misprint(seen: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How far each pixel's colour (N, 3) is from those of the poses (K, N, 3), in [0, 1]; exposure does not count."""
-    a, b = np.log(seen + DARK), np.log(drawn + DARK)
-    off = np.abs((a - a.mean(0)) - (b - b.mean(1, keepdims=True))).mean(-1)
+def _misprint(seen: NDArray[np.uint8], drawn: NDArray[np.uint8], core: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far the colours (H, W, 3) of the N pixels `core` are from those of the poses (K, H, W, 3): (K, N) in [0, 1].
+
+    Neither exposure nor white balance counts, nor what darkens a whole neighbourhood: a shadow changes all channels
+    alike, over more than a print's details.
+    """
+    off = np.log(seen[core] + DARK) - np.log(drawn[:, core] + DARK)
+    light = off.mean(-1)
+    field = np.zeros((*core.shape, len(drawn) + 1))
+    field[core] = np.concatenate([light, np.ones((1, light.shape[1]))]).T
+    field = cv2.GaussianBlur(field, (0, 0), SHADOW)[core].T
+    tint = off - light[..., None]
+    tint -= tint.mean(1, keepdims=True)
+    off = np.abs(tint + (light - field[:-1] / field[-1])[..., None]).mean(-1)
     return np.minimum(off / MISPRINTED, 1.0)
 
 

@@ -104,3 +104,19 @@ def test_the_cut_out_is_centred_whatever_the_shape_of_the_pixels(ratio: float) -
     whole = NumbaRenderer().render(model, LYING[None], camera).mask[0].sum()
     step = camera.fx / crop.camera.fx
     assert NumbaRenderer().render(model, LYING[None], crop.camera).mask[0].sum() * step**2 > 0.97 * whole
+
+
+@pytest.mark.parametrize("light", [1.0, 0.3])
+def test_a_print_is_read_across_the_edge_of_a_shadow(light: float) -> None:
+    """A can with a print around it, its lower half as bright as `light` says."""
+    mesh = trimesh.creation.cylinder(radius=0.033, height=0.12, sections=64).subdivide_to_size(max_edge=0.004)
+    angle, height = np.arctan2(mesh.vertices[:, 1], mesh.vertices[:, 0]), mesh.vertices[:, 2]
+    cells = np.floor(4 * angle / np.pi).astype(int) + 40 * np.floor(height / 0.02).astype(int)
+    can = model_of(mesh, "can", np.random.default_rng(0).integers(40, 250, (400, 3))[cells % 400].astype(np.uint8))
+    frame = frame_of([(can, LYING)], noise=0.001)
+    lit = frame.rgb.astype(float)
+    middle = int(frame.camera.project(LYING[:3, :3] @ can.center + LYING[:3, 3])[1])
+    lit[middle:] *= light
+    features = frame_features(replace(frame, rgb=lit.astype(np.uint8)))
+    told = explained(features, can, np.stack([spun(angle) for angle in (0.0, 0.8, 1.6, 3.1, -1.6)]))
+    assert told[0] - told[1:].max() > 20.0
