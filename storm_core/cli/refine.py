@@ -2,11 +2,10 @@
 
 import argparse
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models
 from storm_core.cli.refine_sources import Refined, from_masks, from_poses
 from storm_core.errors import ConfigError, DatasetError
 
@@ -31,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_models(parser)
     add_json(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     parser.add_argument(
         "--images",
         nargs="+",
@@ -120,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace) -> "tuple[StormConfig, dict[str, ObjectModel], Any]":
     """Configuration, models, and the results as they are made."""
-    config = replace(config_from(args), seed=args.seed)
+    config = config_from(args)
     if not args.masks:
         if args.split:
             raise ConfigError("--split chooses masks of a BOP dataset; add --masks gt, som or disturbed")

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import islice, pairwise
@@ -9,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models, require_rate
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
 from storm_core.cli.truth_options import add_truth, truth_options
@@ -29,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_recording(parser)
     add_models(parser)
     add_json(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: results/<recording>)")
     parser.add_argument("--ros", action="store_true",
                         help="send the frames through the five real ROS 2 nodes in real time instead of lock-step")
@@ -51,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.results import to_json
     from storm_core.report.run import load_run_truth, write_run
 
-    if args.rate <= 0 or args.max_frames < 0 or args.realtime < 0:
-        raise ConfigError("--rate must be positive, --realtime and --max-frames not negative, got "
-                          f"{args.rate}, {args.realtime}, {args.max_frames}")
+    require_rate(args.rate)
+    if not 0 <= args.realtime < math.inf or args.max_frames < 0:
+        raise ConfigError("--realtime and --max-frames must not be negative, and --realtime finite, got "
+                          f"{args.realtime}, {args.max_frames}")
     if args.ros and args.realtime:
         raise ConfigError("--ros is in real time already; use --rate to play at another speed")
     config = require_models(config_from(args))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models, require_rate
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
@@ -45,15 +45,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
                         help="frames per second in the video (default: 30)")
     parser.add_argument("--no-video", action="store_true", help="write no mp4, GIF and key frames")
     add_truth(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from tqdm import tqdm
 
     from storm_core.bags.camera_motion import camera_motion
@@ -65,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.results import to_json
     from storm_core.report.run import load_run_truth, write_run
 
-    if args.rate <= 0:
-        raise ConfigError(f"--rate must be positive, got {args.rate}")
-    config = replace(require_models(config_from(args)), seed=args.seed)
+    require_rate(args.rate)
+    config = require_models(config_from(args))
     recording = recording_from(args)
     chosen = select(recording, args.frames, args.stride)
     models = build_models(config)

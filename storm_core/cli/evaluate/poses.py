@@ -1,6 +1,7 @@
 """`storm evaluate poses`: single poses in BOP files over a BOP dataset."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="every visible annotation is a target, even when the dataset lists its targets")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=[],
                         help="errors behind AR and AP (default: all that the dataset has cameras and depth images for)")
-    parser.add_argument("--vsd-delta", type=float, metavar="MM", default=None,
+    parser.add_argument("--vsd-delta", type=_millimetres, metavar="MM", default=None,
                         help="tolerance of VSD's visibility [mm] (default: 15, for a dataset named itodd 5)")
     parser.add_argument("--out", metavar="DIR", default="",
                         help="write results.json, report.html and targets.csv, the errors of every target, there")
@@ -87,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     task = PoseTask(
         scenes=scenes, annotations=annotations, targets=targets, images=images, metrics=metrics,
         models=load_eval_models(models_of, wanted, config.mesh_unit),
-        delta_mm=args.vsd_delta or DELTAS_MM.get(root.resolve().name, DELTA_MM), seed=config.seed)
+        delta_mm=DELTAS_MM.get(root.resolve().name, DELTA_MM) if args.vsd_delta is None else args.vsd_delta,
+        seed=config.seed)
     results = results_head("evaluate poses", __version__, path=split, frames=len({t[:2] for t in targets}),
                            sha256=fingerprint(split, [s / "scene_gt.json" for s in scenes.values()]), seed=config.seed)
     figures, judged = evaluate_poses(task, predictions)
@@ -100,6 +102,16 @@ def run(args: argparse.Namespace) -> int:
     print(_tables(results))
     _warn(results)
     return within_limits(args, results)
+
+
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"a tolerance is a positive number of millimetres, got {text!r}")
+    return value
 
 
 def _dataset_of(split: Path) -> Path:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
@@ -38,7 +38,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--no-video", action="store_true", help="write no mp4, GIF and key frames")
     add_truth(parser)
     add_models(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)

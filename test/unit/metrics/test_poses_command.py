@@ -208,6 +208,13 @@ def test_chosen_metrics(score: Callable[..., dict]) -> None:
     assert r["bop19"]["ar_mssd"] == 1.0 and r["bop19"]["ar"] is None and r["left_out"].keys() == {"vsd", "mspd"}
 
 
+@pytest.mark.parametrize("delta", ["0", "-5", "nan", "inf", "wide"])
+def test_a_tolerance_that_is_none_is_refused(delta: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "poses", "--bop-dir", str(MINI), "--pred", str(MINI / "predictions.csv"), "--vsd-delta",
+                 delta]) == 2
+    assert "positive number of millimetres" in capsys.readouterr().err
+
+
 def test_no_usable_image_is_an_error(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in broken.glob("test/*/depth/*.png"):
         file.write_bytes(b"text")

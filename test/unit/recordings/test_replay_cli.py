@@ -135,6 +135,7 @@ def test_replay_options(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o" / "overlay.mp4").exists()
     results = json.loads((tmp_path / "o" / "results.json").read_text())
     assert results["input"]["frames"] == 2 and "add_auc" not in results["objects"]["1"]
+    assert results["seed"] == 7
     assert "healthy: 0.7" in (tmp_path / "o" / "config.yaml").read_text()
 
 
@@ -278,6 +279,8 @@ def test_bad_bags(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     (["--models", "/nowhere"], "/nowhere"),
     (["--objects", "99"], "99"),
     (["--rate", "0"], "--rate"),
+    (["--rate", "nan"], "--rate"),
+    (["--realtime", "nan"], "--realtime"),
     (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
     (["--gt-tum", "/nowhere.tum"], "/nowhere.tum"),
     (["--depth-topic", "/depth"], "not a bag"),
