@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models, require_rate
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
-from storm_core.cli.truth_options import add_truth, truth_options
+from storm_core.cli.truth_options import add_truth, check_truth, require_truth, truth_afterwards, truth_options
 from storm_core.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     count = min(args.max_frames or len(recording), len(recording))
     models = build_models(config)
     options = truth_options(args, list(models))
+    if args.truth == "auto":
+        check_truth(recording, options)
+    world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
     with ExitStack() as outputs_to_keep:
         # Opened before the work starts: a place that cannot be written is known at once, not after minutes.
         json_file = outputs_to_keep.enter_context(whole_file(args.json)) if args.json else None
@@ -75,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             outputs, extra = _lock_step(config, recording, models, count), {}
         # Ground truth is opened only now, when everything has been predicted.
-        truth = load_run_truth(recording, config, models, options) if args.truth == "auto" else None
-        world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
+        truth, fault = truth_afterwards(lambda: load_run_truth(
+            recording, config, models, options) if args.truth == "auto" else None)
         command = "replay --ros" if args.ros else "replay --realtime" if args.realtime else "replay"
         results = write_run(folder, command=command, config=config, models=models, recording=recording,
                             outputs=outputs, truth=truth, extra=extra, video=not args.no_video,
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             json_file.write_text(to_json(results))
     print(table(results))
     print(f"\nreport {target / 'report.html'}" + ("" if args.no_video else f"\nvideo  {target / 'overlay.mp4'}"))
+    require_truth(fault, target)
     return 0
 
 

@@ -10,7 +10,14 @@ from storm_core.cli.arguments import add_config_seed, add_json, add_models, conf
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
-from storm_core.cli.truth_options import add_truth, named, truth_options
+from storm_core.cli.truth_options import (
+    add_truth,
+    check_truth,
+    named,
+    require_truth,
+    truth_afterwards,
+    truth_options,
+)
 from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -69,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
     chosen = select(recording, args.frames, args.stride)
     models = build_models(config)
     options = truth_options(args, list(models))
+    if args.truth == "auto":
+        check_truth(recording, options)
+    world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
 
     def known() -> "Truth | None":
         whole = load_run_truth(recording, config, models, options) if args.truth == "auto" else None
@@ -83,8 +93,7 @@ def run(args: argparse.Namespace) -> int:
         follower = Follower(list(models), start, build_tracker(config, models), build_monitor(config, models))
         outputs = [follower.step(frame) for frame in tqdm(chosen.frames(), total=len(chosen), unit="frame",
                                                           disable=None, desc="track")]
-        truth = known()
-        world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
+        truth, fault = truth_afterwards(known)
         results = write_run(
             folder, command="track", config=config, models=models, recording=chosen, outputs=outputs, truth=truth,
             extra={"track": {"init": args.init or [REGISTER], "stride": args.stride, "frames": args.frames,
@@ -96,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     print(_story(results["track"]["events"], list(models), outputs))
     print(f"\nreport {target / 'report.html'}" + ("" if args.no_video else f"\nvideo  {target / 'overlay.mp4'}"))
+    require_truth(fault, target)
     return within_limits(args, results)
 
 
