@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_rate(args.rate)
     if not 0 <= args.realtime < math.inf or args.max_frames < 0:
-        raise ConfigError("--realtime and --max-frames must not be negative, and --realtime finite, got "
+        raise ConfigError("--realtime must be finite and not negative, --max-frames not negative, got "
                           f"{args.realtime}, {args.max_frames}")
     if args.ros and args.realtime:
         raise ConfigError("--ros is in real time already; use --rate to play at another speed")

@@ -62,8 +62,10 @@ def check_truth(recording: "Recording", options: "TruthOptions") -> None:
     Nothing of it is kept: what is predicted must not know it. How it fits the frames is only found out afterwards.
 
     Raises:
-      DatasetError: a file, folder or topic is missing or damaged, or a recording without topics is asked for one.
+      DatasetError: a file, folder, frame or topic is missing or damaged, or a recording without topics is asked for
+        one.
     """
+    from storm_core.bags.bag_truth import tf_truth
     from storm_core.bags.pose_topics import SINGLE_TYPES, require_topic
     from storm_core.bags.rosbag import BagRecording, open_bag
     from storm_core.bags.trajectory import read_tum
@@ -78,6 +80,8 @@ def check_truth(recording: "Recording", options: "TruthOptions") -> None:
     if not isinstance(recording, BagRecording):
         raise DatasetError(f"{recording.path} is a folder of images: it has no topics and no tf with ground truth; "
                            "remove --gt-topic and --gt-tf")
+    if options.tf:
+        tf_truth(recording, options.tf)
     with open_bag(recording.path) as reader:
         for topic in (options.topics or {}).values():
             require_topic(reader, recording.path, topic, SINGLE_TYPES)
