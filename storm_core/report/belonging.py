@@ -44,7 +44,8 @@ def remark_on_others(source: Path, predictions: Sequence[Prediction], evaluated:
     if not others:
         return ""
     first = others[0]
-    place = f"the first of the others is of object {first.obj_id} in scene {first.scene_id} image {first.im_id}"
+    place = f"of object {first.obj_id} in scene {first.scene_id} image {first.im_id}"
     if len(others) == len(predictions):
-        raise DatasetError(f"none of the {len(predictions)} predictions in {source} is of {what}; {place}")
-    return f"only {len(predictions) - len(others)} of {len(predictions)} predictions in {source} are of {what}; {place}"
+        raise DatasetError(f"none of the {len(predictions)} predictions in {source} is of {what}; the first is {place}")
+    return (f"only {len(predictions) - len(others)} of {len(predictions)} predictions in {source} are of {what}; the "
+            f"first of the others is {place}")
