@@ -1,6 +1,8 @@
 """Config <-> YAML. One file serves `ros2 launch` and `storm`: `/**: ros__parameters:` wraps the same tree."""
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +37,23 @@ def read_values(path: Path | str | None) -> dict[str, Any]:
         raise ConfigError(f"cannot read config {path}: {error}") from error
     if not isinstance(tree, Mapping):
         raise ConfigError(f"config {path} must be a mapping, got {type(tree).__name__}")
-    tree = tree.get("/**", tree)
-    return dotted(tree.get("ros__parameters", tree) if isinstance(tree, Mapping) else {})
+    for head in ("/**", "ros__parameters"):
+        tree = tree.get(head, tree) or {}  # a head with nothing below it is read as None
+        if not isinstance(tree, Mapping):
+            raise ConfigError(f"{head} of config {path} must be a mapping, got {type(tree).__name__}")
+    return dotted(tree)
 
 
 def read_config(path: Path | str | None, overrides: Mapping[str, Any] | None = None) -> StormConfig:
     """The defaults, overlaid by a YAML file (may be None) and by dotted overrides.
 
+    A ~ in `models` is spelled out: a shell does not do so in a file, and not every reader of that folder does.
+
     Raises:
       ConfigError: file unreadable, or a key, type or value is wrong (names the dotted path).
     """
-    return build(read_values(path) | dict(overrides or {}))
+    config = build(read_values(path) | dict(overrides or {}))
+    return replace(config, models=os.path.expanduser(config.models))
 
 
 def to_yaml(config: StormConfig) -> str:

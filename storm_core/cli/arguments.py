@@ -1,6 +1,7 @@
 """Groups of options that several commands share, and what they mean."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,13 +42,30 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", default="", help="write the numbers to this file")
 
 
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """--seed N."""
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of everything random (default: 0)")
+def add_seed(parser: argparse.ArgumentParser, of: str = "everything random") -> None:
+    """--seed N, for commands without a configuration."""
+    parser.add_argument("--seed", type=seed_number, metavar="N", default=0, help=f"seed of {of} (default: 0)")
+
+
+def add_config_seed(parser: argparse.ArgumentParser) -> None:
+    """--seed N, which `config_from` puts into the configuration."""
+    parser.add_argument("--seed", type=seed_number, metavar="N", default=None,
+                        help="seed of everything random (default: seed of the parameter file, 0 without one)")
+
+
+def seed_number(text: str) -> int:
+    """A seed, for `type` of an argument: a whole number that is not negative."""
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, got {text!r}")
+    return seed
 
 
 def config_from(args: argparse.Namespace) -> StormConfig:
-    """The configuration that the options of `add_models` or `add_config` describe.
+    """The configuration that the options of `add_models`, `add_config` and `add_config_seed` describe.
 
     Raises:
       ConfigError: the file or an assignment is wrong (names the dotted path).
@@ -57,6 +75,8 @@ def config_from(args: argparse.Namespace) -> StormConfig:
         value = getattr(args, option, None)
         if value:
             given[path] = value
+    if getattr(args, "seed", None) is not None:  # 0 is a seed as well
+        given["seed"] = args.seed
     return read_config(args.config or None, given | dict(assignments(args.overrides)))
 
 
@@ -65,6 +85,12 @@ def require_models(config: StormConfig) -> StormConfig:
     if not config.models:
         raise ConfigError("no meshes given; use --models DIR or set models in the parameter file")
     return config
+
+
+def require_rate(rate_hz: float) -> None:
+    """Raise ConfigError for a --rate that is no number of frames per second."""
+    if not 0 < rate_hz < math.inf:  # nan is not between
+        raise ConfigError(f"--rate must be positive and finite, got {rate_hz}")
 
 
 def assignments(texts: Sequence[str]) -> Mapping[str, Any]:

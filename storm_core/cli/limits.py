@@ -1,6 +1,7 @@
 """`--fail-under` and `--fail-over`: figures that a run in continuous integration must reach."""
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def broken(limits: Sequence[Limit], results: Mapping[str, Any]) -> list[str]:
 def _pair(text: str) -> tuple[str, float]:
     key, equals, value = text.partition("=")
     try:
-        if key and equals:
+        if key and equals and not math.isnan(float(value)):  # nothing is below or above nan
             return key, float(value)
     except ValueError:
         pass

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from storm_core.cli.mesh_options import add_mesh_options
+from storm_core.errors import SetupError
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.cli.arguments import config_from
     from storm_core.cli.columns import aligned
     from storm_core.cli.mesh_options import meshes_of
-    from storm_core.onboarding.array_cache import cache_folder
+    from storm_core.onboarding.array_cache import cache_folder, why_nothing_is_kept
     from storm_core.report.atomic import whole_file
     from storm_core.report.results import machine
 
@@ -45,12 +46,25 @@ def run(args: argparse.Namespace) -> int:
     for name, model in models.items():
         for warning in model.warnings:
             print(f"{name}: {warning}")
-    print(f"\nkept in {cache_folder(config.onboarding)}")
     if args.json:
         with whole_file(args.json) as file:
             file.write_text(json.dumps({"command": "onboard", "version": __version__, "machine": machine(),
                                         "objects": report}, indent=1) + "\n")
+    lost = [name for name, model in models.items() if not _is_kept(model, config)]
+    if lost:
+        reason = why_nothing_is_kept(config.onboarding) or "is the disk full?"
+        raise SetupError(f"what was prepared of {', '.join(lost)} is not kept: cannot write "
+                         f"{cache_folder(config.onboarding)} ({reason}); choose a folder with free space that you may "
+                         "write to by --set onboarding.cache=DIR")
+    print(f"\nkept in {cache_folder(config.onboarding)}")
     return 0
+
+
+def _is_kept(model: Any, config: Any) -> bool:
+    from storm_core.onboarding.onboard import templates_file
+    from storm_core.onboarding.views import views_file
+
+    return all(file(model, config.onboarding).is_file() for file in (templates_file, views_file))
 
 
 def _prepare(model: Any, config: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from storm_core.cli.arguments import add_json, add_models, add_seed
+from storm_core.cli.arguments import add_config_seed, add_json, add_models
 from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_picture_options(parser: argparse.ArgumentParser, *, optional: bool = Fal
                         help="BOP scene or dataset, bag, or folder with rgb/, depth/, camera.json")
     add_models(parser)
     add_json(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     parser.add_argument("--images", nargs="+", type=int, metavar="ID", default=[],
                         help="image ids (default: all; bags count frames from 0)")
     parser.add_argument("--scene", type=int, metavar="ID", default=None, help="the one scene to read (default: all)")
@@ -57,7 +57,7 @@ def chosen_frames(recording: "Recording", images: Sequence[int]) -> "Iterator[tu
         raise DatasetError(f"image {lacking[0]} is not in {recording.path}; it has {shown}")
     wanted = [k for k, key in enumerate(recording.ids) if not images or key[1] in images]
     with tqdm(total=len(wanted), unit="image", disable=None) as bar:
-        for index, frame in enumerate(recording.frames()):
-            if index in wanted:
-                yield index, recording.ids[index], frame
-                bar.update()
+        # Only these are decoded: a damaged image that nobody asked for must not cost what was found in others.
+        for index, frame in zip(wanted, recording.frames(set(wanted)), strict=True):
+            yield index, recording.ids[index], frame
+            bar.update()

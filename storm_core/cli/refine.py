@@ -2,11 +2,10 @@
 
 import argparse
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models
 from storm_core.cli.refine_sources import Refined, from_masks, from_poses
 from storm_core.errors import ConfigError, DatasetError
 
@@ -31,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_models(parser)
     add_json(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     parser.add_argument(
         "--images",
         nargs="+",
@@ -73,10 +72,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     from storm_core import __version__
     from storm_core.report.atomic import whole_file
+    from storm_core.report.file_names import file_stems
     from storm_core.report.results import results_head, stage_times, to_json
     from storm_core.score_model.results import results_as_df, results_table, save_results
 
     config, models, source = _source(args)
+    stems = file_stems(models)
     records: list[dict[str, Any]] = []
     with ExitStack() as outputs_to_keep:
         file = outputs_to_keep.enter_context(whole_file(args.out))
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         for item in source.items:
             records.append(item.record)
             if args.plots:
-                _plot(Path(args.plots), item, models[item.record["object"]])
+                name = item.record["object"]
+                _plot(Path(args.plots), item, models[name], stems[name])
         if not records:
             raise DatasetError(
                 f"no pose to refine in {args.recording}: no object was registered in the chosen images; "
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _source(args: argparse.Namespace) -> "tuple[StormConfig, dict[str, ObjectModel], Any]":
     """Configuration, models, and the results as they are made."""
-    config = replace(config_from(args), seed=args.seed)
+    config = config_from(args)
     if not args.masks:
         if args.split:
             raise ConfigError("--split chooses masks of a BOP dataset; add --masks gt, som or disturbed")
@@ -128,10 +130,10 @@ def _source(args: argparse.Namespace) -> "tuple[StormConfig, dict[str, ObjectMod
     return from_masks(args, config)
 
 
-def _plot(folder: Path, item: Refined, model: "ObjectModel") -> None:
+def _plot(folder: Path, item: Refined, model: "ObjectModel", name: str) -> None:
     from storm_core.report.particles import plot_evolution, plot_selected
 
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{item.record['image'].replace('/', '_')}_{item.record['object']}_{item.number}"
+    stem = f"{item.record['image'].replace('/', '_')}_{name}_{item.number}"
     plot_evolution(folder / f"{stem}_evolution.png", item.record, model, item.frame.rgb, item.frame.camera)
     plot_selected(folder / f"{stem}_selected.png", item.record, model, item.frame.rgb, item.frame.camera)

@@ -9,6 +9,7 @@ from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
 from storm_core.cli.hints import add_hint_options, hint_of
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
+from storm_core.cli.truth_options import require_truth, truth_afterwards
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.attempts import attempt_record, counts, judge, object_figures
     from storm_core.report.overlay import TRUSTED, OverlayPainter
     from storm_core.report.results import results_head, stage_times, to_json
-    from storm_core.report.run import load_run_truth
+    from storm_core.report.run import load_run_truth, numbered
 
     config = require_models(config_from(args))
     recording = open_recording(args.recording, scene=args.scene)
@@ -63,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
                                        f"{name} p={result.probability:.2f}")
             cv2.imwrite(str(folder / f"{key[0]:06d}_{key[1]:06d}.png"), np.ascontiguousarray(image[..., ::-1]))
         # Ground truth is opened only now, when everything has been predicted.
-        truth = load_run_truth(recording, config, models) if args.truth == "auto" else None
+        truth, fault = truth_afterwards(lambda: load_run_truth(
+            recording, config, models) if args.truth == "auto" else None)
         trees = {name: cKDTree(model.eval_vertices) for name, model in models.items()}
         verdicts = [judge(a, truth, i, models[a.object_name], ignore, trees[a.object_name])
                     for a, i in zip(attempts, indices, strict=True)]
@@ -75,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
         results["attempts"] = [attempt_record(a, v) for a, v in zip(attempts, verdicts, strict=True)]
         results["summary"] = counts(verdicts)
         results["stages_ms"] = stage_times([a.stage_ms for a in attempts])
-        numbers = object_ids(Path(config.models), models)
+        numbers = numbered(object_ids(Path(config.models), models), models)
         write_csv(folder / "poses.csv", [
-            PoseEstimate(scene_id=a.key[0], im_id=a.key[1], obj_id=numbers.get(a.object_name, 0), score=a.probability,
+            PoseEstimate(scene_id=a.key[0], im_id=a.key[1], obj_id=numbers[a.object_name], score=a.probability,
                          cam_from_obj=a.cam_from_obj, time_s=a.stage_ms["total"] * 1e-3)
             for a in attempts if a.cam_from_obj is not None])
         (folder / "results.json").write_text(to_json(results))
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             json_file.write_text(to_json(results))
     print(table(results))
     print(f"\nposes and overlays in {target}")
+    require_truth(fault, target)
     return 0
 
 

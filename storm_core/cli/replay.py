@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import islice, pairwise
@@ -9,10 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models, require_rate
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
-from storm_core.cli.truth_options import add_truth, truth_options
+from storm_core.cli.truth_options import add_truth, check_truth, require_truth, truth_afterwards, truth_options
 from storm_core.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_recording(parser)
     add_models(parser)
     add_json(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     parser.add_argument("--out", metavar="DIR", default="", help="folder of the results (default: results/<recording>)")
     parser.add_argument("--ros", action="store_true",
                         help="send the frames through the five real ROS 2 nodes in real time instead of lock-step")
@@ -51,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.results import to_json
     from storm_core.report.run import load_run_truth, write_run
 
-    if args.rate <= 0 or args.max_frames < 0 or args.realtime < 0:
-        raise ConfigError("--rate must be positive, --realtime and --max-frames not negative, got "
-                          f"{args.rate}, {args.realtime}, {args.max_frames}")
+    require_rate(args.rate)
+    if not 0 <= args.realtime < math.inf or args.max_frames < 0:
+        raise ConfigError("--realtime must be finite and not negative, --max-frames not negative, got "
+                          f"{args.realtime}, {args.max_frames}")
     if args.ros and args.realtime:
         raise ConfigError("--ros is in real time already; use --rate to play at another speed")
     config = require_models(config_from(args))
@@ -61,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     count = min(args.max_frames or len(recording), len(recording))
     models = build_models(config)
     options = truth_options(args, list(models))
+    if args.truth == "auto":
+        check_truth(recording, options)
+    world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
     with ExitStack() as outputs_to_keep:
         # Opened before the work starts: a place that cannot be written is known at once, not after minutes.
         json_file = outputs_to_keep.enter_context(whole_file(args.json)) if args.json else None
@@ -73,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             outputs, extra = _lock_step(config, recording, models, count), {}
         # Ground truth is opened only now, when everything has been predicted.
-        truth = load_run_truth(recording, config, models, options) if args.truth == "auto" else None
-        world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
+        truth, fault = truth_afterwards(lambda: load_run_truth(
+            recording, config, models, options) if args.truth == "auto" else None)
         command = "replay --ros" if args.ros else "replay --realtime" if args.realtime else "replay"
         results = write_run(folder, command=command, config=config, models=models, recording=recording,
                             outputs=outputs, truth=truth, extra=extra, video=not args.no_video,
@@ -84,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             json_file.write_text(to_json(results))
     print(table(results))
     print(f"\nreport {target / 'report.html'}" + ("" if args.no_video else f"\nvideo  {target / 'overlay.mp4'}"))
+    require_truth(fault, target)
     return 0
 
 

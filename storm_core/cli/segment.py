@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from storm_core.cli.arguments import config_from, require_models
 from storm_core.cli.columns import aligned
 from storm_core.cli.pictures import add_picture_options, chosen_frames, ignored
 from storm_core.cli.segment_query import add_query_options, run_query, with_sam
+from storm_core.cli.truth_options import require_truth, truth_afterwards
 from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def run_recording(args: argparse.Namespace) -> int:
     from storm_core.evaluation.attempt import attempt
     from storm_core.pipeline.build import build_localizer, build_models
     from storm_core.report.atomic import whole_file, whole_folder
+    from storm_core.report.file_names import file_stems
     from storm_core.report.masks import mask_records, tint
     from storm_core.report.results import results_head, stage_times, to_json
 
@@ -61,19 +64,22 @@ def run_recording(args: argparse.Namespace) -> int:
         target = Path(args.out or Path("results") / f"segment_{recording.name}")
         folder = outputs_to_keep.enter_context(whole_folder(target))
         localizer = build_localizer(config, models)
-        attempts = []
+        attempts, stems = [], file_stems(models)
         for _, key, frame in chosen_frames(recording, args.images):
             found = [attempt(frame, key, name, localizer, None, config.som.accept) for name in models]
             for a in found:
                 if a.mask is not None:
-                    file = folder / f"{key[0]:06d}_{key[1]:06d}_{a.object_name}.png"
+                    file = folder / f"{key[0]:06d}_{key[1]:06d}_{stems[a.object_name]}.png"
                     cv2.imwrite(str(file), a.mask.astype(np.uint8) * 255)
             cv2.imwrite(str(folder / f"{key[0]:06d}_{key[1]:06d}.png"), np.ascontiguousarray(
                 tint(frame.rgb, [(f"{a.object_name} p={a.probability:.2f}", a.mask) for a in found
                                  if a.mask is not None])[..., ::-1]))
             attempts += found
         # Masks of the dataset are opened only now, when everything has been predicted.
-        records = mask_records(attempts, recording.path, Path(config.models), ignore, use_truth=args.truth == "auto")
+        compare = partial(mask_records, attempts, recording.path, Path(config.models), ignore)
+        records, fault = truth_afterwards(lambda: compare(use_truth=args.truth == "auto"))
+        if records is None:
+            records = compare(use_truth=False)
         results = results_head("segment", __version__, path=recording.path, sha256=recording.sha256,
                                frames=len({a.key for a in attempts}), seed=config.seed)
         known = [r["iou"] for r in records if r["iou"] is not None]
@@ -87,6 +93,7 @@ def run_recording(args: argparse.Namespace) -> int:
             json_file.write_text(to_json(results))
     print(table(results))
     print(f"\nmasks and overlays in {target}")
+    require_truth(fault, target)
     return 0
 
 

@@ -52,6 +52,7 @@ def run_query(args: argparse.Namespace) -> int:
     from storm_core.cli.mesh_options import number_of
     from storm_core.config_io import to_yaml
     from storm_core.report.atomic import whole_file, whole_folder
+    from storm_core.report.file_names import file_stems
     from storm_core.report.masks import tint
     from storm_core.report.results import results_head, stage_times, to_json
     from storm_core.som.several import localize_all
@@ -64,6 +65,7 @@ def run_query(args: argparse.Namespace) -> int:
         raise ConfigError("--query needs --object MESH or a folder of `storm render views`")
     frame = read_query(Path(args.query), args.depth, args.camera, needs_depth=config.som.backend == "geometric")
     names, localizer = _localizer(args, config)
+    stems = file_stems(names)
     answers: list[dict[str, Any]] = []
     estimates: list[MaskEstimate] = []
     shown, times = [], []
@@ -79,7 +81,7 @@ def run_query(args: argparse.Namespace) -> int:
             continue
         for instance, answer in enumerate(found):
             sure = answer.probability >= config.som.accept
-            file = f"{name}_{instance}.png" if sure else None
+            file = f"{stems[name]}_{instance}.png" if sure else None
             answers.append({**common, "found": sure, "instance": instance, "probability": float(answer.probability),
                             "reason": (Reason.FOUND if sure else Reason.UNCERTAIN).value, "detail": "", "mask": file,
                             "px": int(answer.mask.sum())})

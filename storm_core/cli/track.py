@@ -6,11 +6,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models, require_rate
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
-from storm_core.cli.truth_options import add_truth, named, truth_options
+from storm_core.cli.truth_options import (
+    add_truth,
+    check_truth,
+    named,
+    require_truth,
+    truth_afterwards,
+    truth_options,
+)
 from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -45,15 +52,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
                         help="frames per second in the video (default: 30)")
     parser.add_argument("--no-video", action="store_true", help="write no mp4, GIF and key frames")
     add_truth(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from tqdm import tqdm
 
     from storm_core.bags.camera_motion import camera_motion
@@ -65,13 +70,15 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.report.results import to_json
     from storm_core.report.run import load_run_truth, write_run
 
-    if args.rate <= 0:
-        raise ConfigError(f"--rate must be positive, got {args.rate}")
-    config = replace(require_models(config_from(args)), seed=args.seed)
+    require_rate(args.rate)
+    config = require_models(config_from(args))
     recording = recording_from(args)
     chosen = select(recording, args.frames, args.stride)
     models = build_models(config)
     options = truth_options(args, list(models))
+    if args.truth == "auto":
+        check_truth(recording, options)
+    world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
 
     def known() -> "Truth | None":
         whole = load_run_truth(recording, config, models, options) if args.truth == "auto" else None
@@ -86,8 +93,7 @@ def run(args: argparse.Namespace) -> int:
         follower = Follower(list(models), start, build_tracker(config, models), build_monitor(config, models))
         outputs = [follower.step(frame) for frame in tqdm(chosen.frames(), total=len(chosen), unit="frame",
                                                           disable=None, desc="track")]
-        truth = known()
-        world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
+        truth, fault = truth_afterwards(known)
         results = write_run(
             folder, command="track", config=config, models=models, recording=chosen, outputs=outputs, truth=truth,
             extra={"track": {"init": args.init or [REGISTER], "stride": args.stride, "frames": args.frames,
@@ -99,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     print(table(results))
     print(_story(results["track"]["events"], list(models), outputs))
     print(f"\nreport {target / 'report.html'}" + ("" if args.no_video else f"\nvideo  {target / 'overlay.mp4'}"))
+    require_truth(fault, target)
     return within_limits(args, results)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from storm_core.cli.arguments import add_seed
+from storm_core.cli.arguments import add_config_seed
 from storm_core.cli.evaluate.dataset_run import add_dataset_options
 
 
@@ -23,7 +23,7 @@ def add_failures(models: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--frames", type=int, metavar="N", default=120,
                         help="the first N images of each scene (default: 120)")
     parser.add_argument("--every", type=int, metavar="N", default=3, help="every N-th frame is kept (default: 3)")
-    add_seed(parser)
+    add_config_seed(parser)
     parser.set_defaults(run=run)
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         models = build_models(replace(config, models=str(dataset.models), objects=names))
         try:
             found = write_lessons(sequence_images(folder, FRAME_RATE)[:args.frames], models, causes, out,
-                                  split=args.split, seed=args.seed or config.seed, every=args.every)
+                                  split=args.split, seed=config.seed, every=args.every)
         except DatasetError as error:
             skipped.append(str(error))
             continue

@@ -1,14 +1,17 @@
 """Options that say where the ground truth of a recording is."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from storm_core.errors import ConfigError
+from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
+    from storm_core.bags.recording import Recording
     from storm_core.bags.truth import TruthOptions
+
+Known = TypeVar("Known")
 
 
 def add_truth(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +54,51 @@ def truth_options(args: argparse.Namespace, names: Sequence[str]) -> "TruthOptio
     tum = {name: Path(file) for name, file in (named("--gt-tum", args.gt_tum, names) or {}).items()}
     return TruthOptions(topics=named("--gt-topic", args.gt_topic, names), tf=tf, tum=tum,
                         bop=Path(args.gt_bop) if args.gt_bop else None)
+
+
+def check_truth(recording: "Recording", options: "TruthOptions") -> None:
+    """Whether what the options name is there and can be read, before hours of work that it would be lost after.
+
+    Nothing of it is kept: what is predicted must not know it. How it fits the frames is only found out afterwards.
+
+    Raises:
+      DatasetError: a file, folder, frame or topic is missing or damaged, or a recording without topics is asked for
+        one.
+    """
+    from storm_core.bags.bag_truth import tf_truth
+    from storm_core.bags.pose_topics import SINGLE_TYPES, require_topic
+    from storm_core.bags.rosbag import BagRecording, open_bag
+    from storm_core.bags.trajectory import read_tum
+    from storm_core.bop.dataset import read_annotations
+
+    for file in options.tum.values():
+        read_tum(file)
+    if options.bop is not None:
+        read_annotations(options.bop)
+    if not (options.topics or options.tf):
+        return
+    if not isinstance(recording, BagRecording):
+        raise DatasetError(f"{recording.path} is a folder of images: it has no topics and no tf with ground truth; "
+                           "remove --gt-topic and --gt-tf")
+    if options.tf:
+        tf_truth(recording, options.tf)
+    with open_bag(recording.path) as reader:
+        for topic in (options.topics or {}).values():
+            require_topic(reader, recording.path, topic, SINGLE_TYPES)
+
+
+def truth_afterwards(load: Callable[[], Known]) -> tuple[Known | None, str]:
+    """What ground truth says about a finished run, or None and what is wrong with it: that must not cost the run."""
+    try:
+        return load(), ""
+    except DatasetError as error:
+        return None, str(error)
+
+
+def require_truth(fault: str, target: Path) -> None:
+    """Raise DatasetError, after everything else has been written, when `truth_afterwards` found a fault."""
+    if fault:
+        raise DatasetError(f"what was predicted is in {target}, but without figures of accuracy: {fault}")
 
 
 def named(option: str, given: Sequence[str], names: Sequence[str]) -> dict[str, str] | None:

@@ -15,8 +15,9 @@ from storm_core.report.results import to_json
 
 FOLDER = ".parts"
 _FIRST_BYTES = 4096
-_WITHOUT_INFLUENCE = ("cli", "metrics", "report", "simulation", "training")
-"""Parts of the package that judge or show outcomes, or make other data; they may change without a new run."""
+_WITHOUT_INFLUENCE = ("cli", "report", "training")
+"""Parts of the package that show outcomes or fit other data; they may change without a new run. Metrics and simulation
+may not: the failure benchmark disturbs pictures with the one and labels them with the other within its jobs."""
 
 
 class Parts:

@@ -15,14 +15,14 @@ def coverage(trusted: Bools, visible: Bools) -> float:
 
 
 def confidently_wrong(mssds_m: NDArray[np.float64], trusted: Bools, judged: Bools, diameter: float) -> float:
-    """Share of trusted poses in judged frames with MSSD > 0.2 diameter; 0 when none was published.
+    """Share of trusted poses in judged frames with MSSD > 0.2 diameter; nan when there is none.
 
     Args:
       mssds_m: MSSD [m]; inf where the object is known not to be in the picture.
       judged: the truth is accurate enough to tell.
     """
     counted = trusted & judged
-    return float((mssds_m[counted] > WRONG_SHARE * diameter).mean()) if counted.any() else 0.0
+    return float((mssds_m[counted] > WRONG_SHARE * diameter).mean()) if counted.any() else float("nan")
 
 
 def first(trusted: Bools) -> int | None:

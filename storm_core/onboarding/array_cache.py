@@ -20,6 +20,17 @@ def cache_folder(config: OnboardingConfig) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "storm"
 
 
+def why_nothing_is_kept(config: OnboardingConfig) -> str:
+    """What the system says when something is written into the cache folder; empty when it can be written."""
+    folder = cache_folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray]:
     """The arrays of a file by name; none when there is no such file, or it is damaged."""
     with suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), np.load(path) as data:

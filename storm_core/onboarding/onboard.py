@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,18 @@ class Onboarded:
     shape_symmetries: NDArray[np.float64]
 
 
+def templates_file(model: ObjectModel, config: OnboardingConfig) -> Path:
+    """Where the cached templates of a model are, or would be."""
+    text = f"{VERSION}|{model.sha256}|{len(model.faces)}|{config.rotations}"
+    return cache_folder(config) / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+
+
 def onboard(model: ObjectModel, config: OnboardingConfig) -> Onboarded:
     """Templates and shape symmetries of a model; from the cache when it holds them. A cache that cannot be written is
     no error: the result is only computed again next time."""
     from storm_core.geometry.symmetry import shape_symmetries
 
-    key = hashlib.sha256(f"{VERSION}|{model.sha256}|{len(model.faces)}|{config.rotations}".encode()).hexdigest()[:24]
-    path = cache_folder(config) / f"{key}.npz"
+    path = templates_file(model, config)
     kept = read_arrays(path)
     if kept.keys() >= {"shape_symmetries", *Templates.__dataclass_fields__}:
         fields = {name: kept[name] for name in Templates.__dataclass_fields__}

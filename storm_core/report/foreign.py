@@ -21,6 +21,7 @@ from storm_core.bags.write import TRUTH_PREFIX, topic_name
 from storm_core.bop.results import read_predictions
 from storm_core.errors import DatasetError
 from storm_core.geometry.covariance import from_ros
+from storm_core.report.belonging import require_finite_scores
 from storm_core.types import Evidence, ObjectOutput, Reason, StepOutput
 
 PUBLISHED, SILENT = "PUBLISHED", "SILENT"
@@ -72,7 +73,9 @@ def from_bop(file: Path, recording: Recording, ids: Mapping[str, int], names: Se
     if file.suffix == ".json" and len(scenes) > 1:
         raise DatasetError(f"{file} does not say its scene, and {recording.path} has {len(scenes)}; pass one scene")
     out: dict[str, dict[int, ForeignPose]] = {name: {} for name in names}
-    for e in read_predictions(file, scenes[0]):
+    estimates = read_predictions(file, scenes[0])
+    require_finite_scores(file, estimates)
+    for e in estimates:
         k, name = frame_of.get((e.scene_id, e.im_id)), name_of.get(e.obj_id)
         if k is None or name is None or (k in out[name] and out[name][k].score >= e.score):
             continue

@@ -65,7 +65,7 @@ def judge_masks(truths: Iterable[MaskTruth], estimates: Sequence[MaskEstimate], 
       skip: told {scene_id, im_id, object, reason} of each annotated mask that cannot be read; its target fails.
 
     Raises:
-      DatasetError: a predicted mask has another size than the annotated one.
+      DatasetError: a predicted mask has another size than the annotated one, or than another of its object and image.
     """
     by_place: dict[tuple[Key, int], list[MaskEstimate]] = {}
     for e in estimates:
@@ -102,6 +102,7 @@ def _judge(truth: MaskTruth, obj_id: int, found: list[MaskEstimate], accept: flo
     numbers = [k for k, a in enumerate(truth.instances) if a.obj_id == obj_id]
     numbers.sort(key=lambda k: -float(np.nan_to_num(truth.instances[k].visible, nan=1.0)))
     read = [_read(truth, k, obj_id, found, skip) for k in numbers]
+    _require_one_size(found)
     masks = _stack([e.mask() for e in found])
     ious = np.zeros((len(found), len(numbers)))
     for column, mask in enumerate(read):
@@ -123,6 +124,14 @@ def _paired(ious: NDArray[np.float64], wanted: int) -> tuple[float, ...]:
     best = np.zeros(wanted)
     best[columns] = ious[rows, columns]
     return tuple(best.tolist())
+
+
+def _require_one_size(found: Sequence[MaskEstimate]) -> None:
+    for e in found[1:]:
+        if e.size != found[0].size:
+            (height, width), (h, w) = found[0].size, e.size
+            raise DatasetError(f"masks predicted for object {e.obj_id} in scene {e.scene_id} image {e.im_id} differ in "
+                               f"size, {width}x{height} and {w}x{h} px; all must have the size of the image")
 
 
 def _stack(masks: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:

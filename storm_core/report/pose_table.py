@@ -1,5 +1,6 @@
 """Single poses over a BOP dataset: every target counts, found or not."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,22 @@ def find_targets(annotations: Annotations, listed: Sequence[Target]) -> list[Tar
     if not targets:
         raise DatasetError(f"scenes {sorted(annotations)} hold no visible annotated object")
     return targets
+
+
+def contradictions(annotations: Annotations, listed: Sequence[Target]) -> str:
+    """Where the target list asks for more instances than are annotated; empty when it does so nowhere.
+
+    Both cannot be right, and the figures take different sides: see the text.
+    """
+    asked = Counter(listed)
+    there = {key: sum(a.obj_id == key[2] for a in annotations[key[0]].get(key[1], ())) for key in asked}
+    wrong = [key for key, count in asked.items() if count > there[key]]
+    if not wrong:
+        return ""
+    scene_id, im_id, obj_id = wrong[0]
+    return (f"the target list contradicts scene_gt.json in {len(wrong)} places; first: {asked[wrong[0]]} of object "
+            f"{obj_id} in scene {scene_id} image {im_id}, where {there[wrong[0]]} are annotated. ADD and ADD-S count "
+            "what is not annotated as a failure, BOP's AR does not")
 
 
 def judge_poses(annotations: Annotations, targets: Sequence[Target], predictions: Sequence[PoseEstimate],

@@ -1,6 +1,6 @@
 """Everything that one run leaves behind: numbers, predictions, trajectories, pictures, report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from storm_core.metrics.latency import latency_figures
 from storm_core.metrics.scores import quantiles
 from storm_core.report.consistency import consistency_figures
 from storm_core.report.evaluate import Assessment, assess
+from storm_core.report.file_names import file_stems
 from storm_core.report.frame_table import write_frame_table
 from storm_core.report.html import html_report
-from storm_core.report.jsonl import PREDICTIONS, TIMING, write_jsonl, write_timing
+from storm_core.report.jsonl import PREDICTIONS, TIMING, object_names, write_jsonl, write_timing
 from storm_core.report.pictures import run_pictures
+from storm_core.report.played import played
 from storm_core.report.provenance import provenance
 from storm_core.report.results import Results, results_head, stage_times, to_json
 from storm_core.report.series import object_items
@@ -60,6 +62,7 @@ def run_results(command: str, config: StormConfig, models: Mapping[str, ObjectMo
     assessed = assess(outputs, _cut(truth, len(outputs)), models, seed=config.seed, camera=camera)
     results = results_head(command, __version__, path=recording.path, sha256=recording.sha256, frames=len(outputs),
                            seed=config.seed)
+    results["input"]["played"] = played(recording, len(outputs))
     results["provenance"] = provenance(models, to_yaml(config))
     results["truth"] = None if truth is None else truth.source
     results["objects"] = {name: a.figures for name, a in assessed.items()}
@@ -101,11 +104,11 @@ def write_run(folder: Path, *, command: str, config: StormConfig, models: Mappin
     estimates = pose_estimates(ids, outputs, object_ids(Path(config.models), models))
     write_csv(folder / "poses.csv", [replace(e, time_s=-1.0) for e in estimates])
     known = _cut(truth, len(outputs))
-    for name in models:
+    for name, stem in file_stems(models).items():
         items = object_items(outputs, name)
-        write_tum(folder / f"{name}.tum", items)
+        write_tum(folder / f"{stem}.tum", items)
         if known is not None and name in known.frames:
-            write_truth_tum(folder / f"{name}_gt.tum", items, known.frames[name])
+            write_truth_tum(folder / f"{stem}_gt.tum", items, known.frames[name])
     write_output_bag(folder / OUTPUT_BAG, outputs, models, frame_id=next(iter(recording.frames())).frame_id,
                      primary=config.primary)
     errors = {name: a.errors for name, a in assessed.items() if a.errors is not None}
@@ -114,21 +117,28 @@ def write_run(folder: Path, *, command: str, config: StormConfig, models: Mappin
     return results
 
 
+def numbered(obj_ids: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """A number for every name: its BOP id; objects without one are numbered after the largest id, in their order."""
+    numbers = dict(obj_ids)
+    for name in names:
+        numbers.setdefault(name, max(numbers.values(), default=0) + 1)
+    return numbers
+
+
 def pose_estimates(ids: Sequence[tuple[int, int]], outputs: Sequence[StepOutput],
                    obj_ids: Mapping[str, int]) -> list[PoseEstimate]:
-    """Trusted poses as BOP estimates; objects without a BOP id are numbered after the largest id.
+    """Trusted poses as BOP estimates, numbered as by `numbered`.
 
     The score is the probability, -1 where the system gave none.
     """
-    numbers = dict(obj_ids)
+    numbers = numbered(obj_ids, object_names(outputs))
     out: list[PoseEstimate] = []
     for (scene_id, im_id), output in zip(ids, outputs, strict=True):
         for item in output.objects:
-            number = numbers.setdefault(item.object_name, max(numbers.values(), default=0) + 1)
             if item.trusted and item.cam_from_obj is not None:
                 score = -1.0 if np.isnan(item.probability) else item.probability
-                out.append(PoseEstimate(scene_id=scene_id, im_id=im_id, obj_id=number, score=score,
-                                        cam_from_obj=item.cam_from_obj,
+                out.append(PoseEstimate(scene_id=scene_id, im_id=im_id, obj_id=numbers[item.object_name],
+                                        score=score, cam_from_obj=item.cam_from_obj,
                                         time_s=output.stage_ms.get("total", -1e3) * 1e-3))
     return out
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from
 from storm_core.cli.columns import aligned, cell
 from storm_core.cli.limits import add_limits
 from storm_core.errors import ConfigError
@@ -66,7 +66,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, required: bool = True) -
     parser.add_argument("--dask", metavar="ADDRESS", default="",
                         help="let the workers of this Dask scheduler do the work, e.g. tcp://host:8786; they need "
                              "storm_ros and must see the dataset under the same path (shared file system)")
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
 
@@ -92,7 +92,7 @@ def prepare(args: argparse.Namespace, command: str, *, every_model: bool = False
     config = config_from(args)
     dataset = open_dataset(root, models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
-    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed,
+    config = replace(config, models=str(dataset.models),
                      objects=dataset.all_names if every_model else dataset.names)
     out = Path(args.out or Path("results") / f"{command}_{root.resolve().name}")
     return Setup(command=command, dataset=dataset, config=config,

@@ -1,6 +1,7 @@
 """`storm evaluate masks`: SOM on every target of a BOP dataset, or the masks of another system."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     asked = questions(dataset, benchmark, setup.config.objects, ask_all=args.all_objects,
                       ignored=ignored(args.ignore, [image.key for image in dataset.images]))
     if args.pred:
-        outcomes, reused, records, estimates = _foreign(setup, Path(args.pred))
         scope = asked if benchmark is not None or setup.only_chosen else None
+        outcomes, reused, records, estimates = _foreign(setup, Path(args.pred), scope)
     else:
         outcomes, reused, records, estimates = _own(setup, asked, register=not args.localizer_only)
         scope = asked
@@ -115,11 +116,20 @@ def _own(setup: Setup, asked: "Questions", *, register: bool) -> Work:
     return outcomes, reused, records, estimates_of(records)
 
 
-def _foreign(setup: Setup, file: Path) -> Work:
+def _foreign(setup: Setup, file: Path, scope: "Questions | None") -> Work:
+    """scope: what counts of each image; None = every model of the dataset."""
     from storm_core.bop.mask_results import read_mask_results
+    from storm_core.report.belonging import remark_on_others
 
-    wanted = {image.key for image in setup.dataset.images}
-    return [], 0, [], [e for e in read_mask_results(file) if (e.scene_id, e.im_id) in wanted]
+    data, estimates = setup.dataset, read_mask_results(file)
+    every = data.all_names
+    evaluated = {(*image.key, int(name)) for image in data.images
+                 for name in (every if scope is None else scope[image.key])}
+    remark = remark_on_others(file, estimates, evaluated, "an object that is evaluated in its image")
+    if remark:
+        print(f"storm: warning: {remark}", file=sys.stderr)
+    wanted = {image.key for image in data.images}
+    return [], 0, [], [e for e in estimates if (e.scene_id, e.im_id) in wanted]
 
 
 def _judged(setup: Setup, estimates: "list[MaskEstimate]", accept: float, skipped: list[dict[str, Any]],

@@ -1,8 +1,9 @@
 """`storm evaluate poses`: single poses in BOP files over a BOP dataset."""
 
 import argparse
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="every visible annotation is a target, even when the dataset lists its targets")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=[],
                         help="errors behind AR and AP (default: all that the dataset has cameras and depth images for)")
-    parser.add_argument("--vsd-delta", type=float, metavar="MM", default=None,
+    parser.add_argument("--vsd-delta", type=_millimetres, metavar="MM", default=None,
                         help="tolerance of VSD's visibility [mm] (default: 15, for a dataset named itodd 5)")
     parser.add_argument("--out", metavar="DIR", default="",
                         help="write results.json, report.html and targets.csv, the errors of every target, there")
@@ -51,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.bop.results import read_predictions
     from storm_core.config_io import to_yaml
     from storm_core.metrics.vsd import DELTA_MM, DELTAS_MM
+    from storm_core.report.belonging import remark_on_others, require_finite_scores
     from storm_core.report.pose_evaluation import PoseTask, evaluate_poses, usable_metrics
-    from storm_core.report.pose_table import find_targets
+    from storm_core.report.pose_table import contradictions, find_targets
     from storm_core.report.provenance import provenance
     from storm_core.report.results import results_head, write_json
 
@@ -79,18 +81,26 @@ def run(args: argparse.Namespace) -> int:
         annotations = {scene_id: {im_id: annotations[scene_id].get(im_id, ()) for s, im_id in images if s == scene_id}
                        for scene_id in scenes}
     targets = find_targets(annotations, listed)
-    predictions = [p for p in read_predictions(pred, args.scene or 0) if p.scene_id in scenes]
+    predictions = read_predictions(pred, args.scene or 0)
+    require_finite_scores(pred, predictions)
     metrics, left_out = usable_metrics(scenes.values(), args.metrics)
     models_of = Path(config.models) if config.models else _models_of(root)
     shown = {(scene_id, im_id) for scene_id, im_id, _ in targets} | set(images)
-    wanted = {t[2] for t in targets} | {a.obj_id for s, i in shown for a in annotations[s].get(i, ())}
+    places = {*targets, *((s, i, a.obj_id) for s, i in shown for a in annotations[s].get(i, ()))}
+    wanted = {obj_id for *_, obj_id in places}
+    mine = [p for p in predictions if p.scene_id in scenes]
+    # Whoever chooses a scene knows that the others are left out; but not that nothing is left.
+    remarks = [remark_on_others(pred, mine if mine and args.scene is not None else predictions, places,
+                                "an object that is annotated or sought in an evaluated image"),
+               contradictions(annotations, targets if listed else ())]
     task = PoseTask(
         scenes=scenes, annotations=annotations, targets=targets, images=images, metrics=metrics,
         models=load_eval_models(models_of, wanted, config.mesh_unit),
-        delta_mm=args.vsd_delta or DELTAS_MM.get(root.resolve().name, DELTA_MM), seed=config.seed)
+        delta_mm=DELTAS_MM.get(root.resolve().name, DELTA_MM) if args.vsd_delta is None else args.vsd_delta,
+        seed=config.seed)
     results = results_head("evaluate poses", __version__, path=split, frames=len({t[:2] for t in targets}),
                            sha256=fingerprint(split, [s / "scene_gt.json" for s in scenes.values()]), seed=config.seed)
-    figures, judged = evaluate_poses(task, predictions)
+    figures, judged = evaluate_poses(task, mine)
     results |= figures | {"left_out": left_out}
     results["provenance"] = provenance({str(i): model for i, model in task.models.items()}, to_yaml(config))
     if args.out:
@@ -98,8 +108,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, results)
     print(_tables(results))
-    _warn(results)
+    _warn(results, remarks)
     return within_limits(args, results)
+
+
+def _millimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"a tolerance is a positive number of millimetres, got {text!r}")
+    return value
 
 
 def _dataset_of(split: Path) -> Path:
@@ -147,7 +167,9 @@ def _tables(results: Mapping[str, Any]) -> str:
         "AR of STORM = mean of the areas under ADD and ADD-S to 0.1 diameter; it is not BOP's AR."])
 
 
-def _warn(results: Mapping[str, Any]) -> None:
+def _warn(results: Mapping[str, Any], remarks: Sequence[str]) -> None:
+    for remark in filter(None, remarks):
+        print(f"storm: warning: {remark}", file=sys.stderr)
     for name, reason in results["left_out"].items():
         if reason != "not asked for":
             print(f"storm: warning: {name} is left out, and AR or AP with it: {reason}", file=sys.stderr)

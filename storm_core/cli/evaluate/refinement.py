@@ -2,7 +2,7 @@
 
 import argparse
 
-from storm_core.cli.arguments import add_json, add_seed
+from storm_core.cli.arguments import add_config_seed, add_json
 from storm_core.cli.evaluate.dataset_run import add_dataset_options
 from storm_core.cli.limits import add_limits, within_limits
 
@@ -19,7 +19,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="BOP CSV of poses to refine instead of registering; the best score per image and object")
     parser.add_argument("--every", type=int, metavar="N", default=1,
                         help="only every N-th image: neighbours of a sequence look alike (default: 1)")
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args)
     dataset = open_dataset(Path(args.bop_dir), models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
-    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed, objects=dataset.names)
+    config = replace(config, models=str(dataset.models), objects=dataset.names)
     models = build_models(config)
     start = file_start(Path(args.init)) if args.init else search_start(config, models)
     refiner = build_score_refiner(config, models)

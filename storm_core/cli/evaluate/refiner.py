@@ -2,7 +2,7 @@
 
 import argparse
 
-from storm_core.cli.arguments import add_config, add_json
+from storm_core.cli.arguments import add_config, add_json, add_seed
 from storm_core.cli.limits import add_limits, within_limits
 
 
@@ -22,7 +22,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--scorer", action="store_true", help="the scorer's choice beside the verifier's, too")
     parser.add_argument("--geometry", action="store_true", help="only what needs no weights")
     add_config(parser)
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of views and starts (default: 0)")
+    add_seed(parser, "views and starts")
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from storm_core.cli.arguments import add_json, add_seed
+from storm_core.cli.arguments import add_config_seed, add_json
 from storm_core.cli.evaluate.dataset_run import add_dataset_options
 from storm_core.cli.limits import add_limits, within_limits
 
@@ -30,7 +30,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
                         help="without the colours of the models: only depth chooses between particles")
     parser.add_argument("--plot", metavar="FILE", default="",
                         help="PNG with recall and time over the number of steps")
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_from(args)
     dataset = open_dataset(Path(args.bop_dir), models=config.models, scenes=args.scene, objects=config.objects,
                            all_annotations=args.all_annotations, max_images=args.max_images)
-    config = replace(config, models=str(dataset.models), seed=args.seed or config.seed, objects=dataset.names,
+    config = replace(config, models=str(dataset.models), objects=dataset.names,
                      score_model=replace(config.score_model, method=args.method))
     models = build_models(config)
     weights = load_weights(config.score_model.weights) if args.method == "network" else None

@@ -1,11 +1,12 @@
 """`storm evaluate tracking`: what a system published over a recording, STORM or any other."""
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storm_core.cli.arguments import add_json, add_models, add_seed, config_from, require_models
+from storm_core.cli.arguments import add_config_seed, add_json, add_models, config_from, require_models
 from storm_core.cli.limits import add_limits, within_limits
 from storm_core.cli.recording_options import add_recording, recording_from
 from storm_core.cli.run_table import table
@@ -14,6 +15,7 @@ from storm_core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from storm_core.bags.recording import Recording
+    from storm_core.bags.selection import Selection
     from storm_core.config import StormConfig
     from storm_core.geometry.mesh import ObjectModel
     from storm_core.types import StepOutput
@@ -38,7 +40,7 @@ def add_parser(kinds: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     parser.add_argument("--no-video", action="store_true", help="write no mp4, GIF and key frames")
     add_truth(parser)
     add_models(parser)
-    add_seed(parser)
+    add_config_seed(parser)
     add_json(parser)
     add_limits(parser)
     parser.set_defaults(run=run)
@@ -48,28 +50,31 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from storm_core.bags.camera_motion import camera_motion
+    from storm_core.bags.selection import select
     from storm_core.pipeline.build import build_models
     from storm_core.report.atomic import whole_file, whole_folder
     from storm_core.report.results import to_json
     from storm_core.report.run import load_run_truth, run_results, write_run
 
     config = require_models(config_from(args))
-    recording = recording_from(args)
+    whole = recording_from(args)
     if _is_own(args):
-        outputs, names = _own(args, recording)
+        recording, outputs, names = _own(args, whole)
         config = replace(config, objects=names)
         models = build_models(config)
     else:
+        recording = select(whole)
         config = replace(config, objects=config.objects or _named_in(args.pred))
         models = build_models(config)
-        outputs = _foreign(args, recording, config, models)
+        outputs = _foreign(args, whole, config, models)
     truth = None
     if args.truth == "auto":
-        truth = load_run_truth(recording, config, models, truth_options(args, tuple(models)))
-        if truth is None:
+        known = load_run_truth(whole, config, models, truth_options(args, tuple(models)))
+        if known is None:
             raise DatasetError(f"{args.recording} has no ground truth (scene_gt.json, /ground_truth topics); pass "
                                "--gt-topic, --gt-tf, --gt-tum or --gt-bop, or --truth none for self-consistency only")
-    world_from_cam = camera_motion(recording, args.world_frame) if args.world_frame else None
+        truth = recording.truth(known)
+    world_from_cam = camera_motion(whole, args.world_frame)[list(recording.indices)] if args.world_frame else None
     with ExitStack() as kept:
         json_file = kept.enter_context(whole_file(args.json)) if args.json else None
         if args.out:
@@ -94,16 +99,23 @@ def _is_own(args: argparse.Namespace) -> bool:
     return bool(own)
 
 
-def _own(args: argparse.Namespace, recording: "Recording") -> "tuple[list[StepOutput], tuple[str, ...]]":
-    """Outputs of a predictions.jsonl, and its objects."""
+def _own(args: argparse.Namespace, whole: "Recording",
+         ) -> "tuple[Selection, list[StepOutput], tuple[str, ...]]":
+    """The frames that a predictions.jsonl has to be about, an output for each of them, and its objects."""
     from storm_core.report.jsonl import object_names, read_jsonl
+    from storm_core.report.played import padded, played_part
 
-    file = args.pred[0]
-    predictions = read_jsonl(Path(file))
-    if recording.ids[:len(predictions.ids)] != predictions.ids:
-        raise DatasetError(f"{file} was not made from {args.recording}: its frames are {predictions.ids[0]} to "
-                           f"{predictions.ids[-1]}, the recording has {recording.ids[0]} to {recording.ids[-1]}")
-    return list(predictions.outputs), object_names(predictions.outputs)
+    file = Path(args.pred[0])
+    predictions = read_jsonl(file)
+    part = played_part(file, whole)
+    try:
+        outputs, silent = padded(predictions, part)
+    except DatasetError as error:
+        raise DatasetError(f"{file} was not made from {args.recording}: {error}") from error
+    if silent:
+        print(f"storm: warning: {file} says nothing about {silent} of {len(part)} frames; they count as failures (of a "
+              "run that played only a part, keep results.json beside predictions.jsonl)", file=sys.stderr)
+    return part, outputs, object_names(predictions.outputs)
 
 
 def _named_in(given: list[str]) -> tuple[str, ...]:

@@ -123,3 +123,22 @@ def test_wrong_assignments(text: str, word: str) -> None:
 def test_models_must_be_given() -> None:
     with pytest.raises(ConfigError, match="--models"):
         arguments.require_models(arguments.config_from(options()))
+
+
+@pytest.mark.parametrize(("options", "seed"), [([], 5), (["--seed", "0"], 0), (["--seed", "7"], 7)])
+def test_a_seed_is_that_of_the_file_unless_one_is_given(tmp_path: Path, options: list[str], seed: int) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 5\n")
+    parser = argparse.ArgumentParser()
+    arguments.add_config(parser)
+    arguments.add_config_seed(parser)
+    args = parser.parse_args(["--config", str(tmp_path / "c.yaml"), *options])
+    assert arguments.config_from(args).seed == seed
+
+
+@pytest.mark.parametrize("command", [
+    ["replay", "x"], ["track", "x"], ["register", "x"], ["segment", "x"], ["refine", "x"],
+    ["evaluate", "tracking", "x", "--pred", "y"], ["evaluate", "masks", "--bop-dir", "x"],
+    ["evaluate", "compare", "x", "y"], ["evaluate", "refiner"]], ids=" ".join)
+def test_a_negative_seed_is_wrong_usage(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    assert cli.main([*command, "--seed", "-1"]) == 2
+    assert "a seed is a whole number from 0, got '-1'" in capsys.readouterr().err.splitlines()[-1]

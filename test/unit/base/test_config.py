@@ -70,8 +70,17 @@ def test_read_config_accepts_both_wrappings_and_overrides(tmp_path: Path) -> Non
     path.write_text("/**:\n  ros__parameters:\n    monitor: {healthy: 0.7}\n    objects: [1, mug]\n")
     config = read_config(path, {"monitor.healthy": 0.6})
     assert config.monitor.healthy == 0.6 and config.objects == ("1", "mug")
-    path.write_text("")
-    assert read_config(path) == StormConfig()
+    for nothing in ("", "/**:\n", "/**:\n  ros__parameters:\n", "ros__parameters:\n"):
+        path.write_text(nothing)
+        assert read_config(path) == StormConfig()
+
+
+def test_the_home_folder_in_a_file_is_spelled_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/maria")
+    path = tmp_path / "storm.yaml"
+    path.write_text("models: ~/meshes\n")
+    assert read_config(path).models == "/home/maria/meshes"
+    assert read_config(path, {"models": "meshes"}).models == "meshes"
 
 
 @pytest.mark.parametrize("values, words", [
@@ -104,6 +113,7 @@ def test_ranges_are_enforced_where_files_are_read(path: str) -> None:
 @pytest.mark.parametrize("text, word", [
     ("a: [1", "cannot read"), ("- 1\n- 2\n", "must be a mapping"), ("monitor: {healthy: .nan}\n", "monitor.healthy"),
     ("/**:\n  ros__parameters:\n    monitor:\n      helthy: 1\n", "monitor.helthy"),
+    ("/**:\n  ros__parameters: 5\n", "ros__parameters of config"),
 ])
 def test_broken_files(tmp_path: Path, text: str, word: str) -> None:
     path = tmp_path / "broken.yaml"

@@ -83,6 +83,23 @@ def test_frames_before_the_start_are_failures(scene: Path, tmp_path: Path) -> No
     assert results["track"]["events"][0]["frame"] == 2 and results["objects"]["1"]["trusted_share"] == (N - 2) / N
 
 
+def test_a_damaged_truth_costs_the_figures_but_not_the_run(scene: Path, tmp_path: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    damaged, pose = tmp_path / "000001", tmp_path / "start.txt"
+    damaged.mkdir()
+    for part in ("rgb", "depth", "scene_camera.json"):
+        (damaged / part).symlink_to(scene / part)
+    (damaged / "scene_gt.json").write_text("{")
+    pose.write_text("\n".join(" ".join(map(str, row)) for row in POSES[0]))
+    command = ["track", str(damaged), "--models", str(scene.parents[1] / "models"), "--objects", "1", "--no-video",
+               "--init", str(pose), "--frames", ":2", "--seed", "3", "--out", str(tmp_path / "run")]
+    assert main(command) == 1 and "without figures of accuracy" in capsys.readouterr().err
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["truth"] is None and results["objects"]["1"]["trusted_share"] == 1.0 and results["seed"] == 3
+    assert main([*command, "--out", str(tmp_path / "next"), "--gt-tum", str(tmp_path / "none.tum")]) == 1
+    assert not (tmp_path / "next").exists()
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (("--init", "gt", "--truth", "none"), "--init gt"),
     (("--init", "gt", "--init", "x.txt"), "give it alone"),

@@ -47,7 +47,7 @@ def test_a_figure_that_is_not_there_is_a_mistake_not_a_pass() -> None:
             broken([Limit(key, 0.5, OVER)], RESULTS)
 
 
-@pytest.mark.parametrize("text", ["add_auc", "add_auc=high", "=0.5", ""])
+@pytest.mark.parametrize("text", ["add_auc", "add_auc=high", "add_auc=nan", "=0.5", ""])
 def test_wrong_usage_exits_with_two(text: str) -> None:
     with pytest.raises(SystemExit) as stop:
         status("--fail-under", text)

@@ -10,6 +10,7 @@ import pytest
 import trimesh
 
 from storm_core.bags.recording import open_recording
+from storm_core.bags.selection import select
 from storm_core.cli.main import main
 from storm_core.config import StormConfig
 from storm_core.geometry.pose import se3_exp
@@ -77,6 +78,51 @@ def test_limits_fail_the_command_and_the_figures_are_kept(source: Path, tmp_path
     status, results = evaluate(source, tmp_path, published(half), "--fail-under", "coverage=0.9")
     assert status == 1 and results["objects"]["box"]["coverage"] == 0.5
     assert "objects.box.coverage is 0.5, below 0.9" in capsys.readouterr().err
+
+
+def test_a_system_that_publishes_nothing_is_not_never_wrong(source: Path, tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    status, results = evaluate(source, tmp_path, published([None] * N), "--fail-over", "confidently_wrong=0.01")
+    assert status == 1 and results["objects"]["box"]["confidently_wrong"] is None
+    assert "objects.box.confidently_wrong is missing" in capsys.readouterr().err
+
+
+def test_predictions_that_were_cut_off_are_failures(source: Path, tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    write_jsonl(tmp_path / "short.jsonl", [(1, k) for k in range(10)], published(list(noisy(PATH)))[:10])
+    command = ["evaluate", "tracking", str(source / "test" / "000001"), "--models", str(source / "models"), "--json",
+               str(tmp_path / "r.json"), "--pred"]
+    assert main([*command, str(tmp_path / "short.jsonl")]) == 0
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert results["input"]["frames"] == N and results["objects"]["box"]["coverage"] == pytest.approx(10 / N)
+    assert f"says nothing about 20 of {N} frames; they count as failures" in capsys.readouterr().err
+
+
+def test_a_run_over_a_part_is_evaluated_over_that_part(source: Path, tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    """results.json beside the predictions says what was played; of that, too, a missing line is a failure."""
+    recording = open_recording(source / "test" / "000001")
+    config = StormConfig(models=str(source / "models"), objects=("box",))
+    models, poses, part = build_models(config), noisy(PATH), select(recording, "2:22", 4)
+    folder, again = tmp_path / "run", tmp_path / "again"
+    folder.mkdir()
+    write_run(folder, command="track", config=config, models=models, recording=part, video=False, truth=None,
+              outputs=[published(list(poses))[k] for k in part.indices])
+    command = ["evaluate", "tracking", str(source / "test" / "000001"), "--no-video", "--models",
+               str(source / "models")]
+    assert main([*command, "--pred", str(folder / "predictions.jsonl"), "--out", str(again)]) == 0
+    results = json.loads((again / "results.json").read_text())
+    assert results["input"]["played"] == {"first": 2, "stop": 19, "stride": 4} and results["input"]["frames"] == 5
+    assert results["objects"]["box"]["coverage"] == 1.0 and "warning" not in capsys.readouterr().err
+    lines = (again / "predictions.jsonl").read_text().splitlines(keepends=True)
+    (again / "predictions.jsonl").write_text("".join(lines[:2]))
+    (again / "timing.jsonl").unlink()
+    assert main([*command, "--pred", str(again / "predictions.jsonl"), "--json", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["objects"]["box"]["coverage"] == pytest.approx(2 / 5)
+    assert "nothing about 3 of 5 frames" in capsys.readouterr().err
+    (again / "results.json").write_text('{"input": {"sha256": "' + recording.sha256 + '", "played": 1}}')
+    assert main([*command, "--pred", str(again / "predictions.jsonl")]) == 1
+    assert "does not say what was played" in capsys.readouterr().err
 
 
 def test_suspicious_predictions_are_shown(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

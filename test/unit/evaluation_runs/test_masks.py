@@ -165,6 +165,29 @@ def test_masks_of_another_size_are_named(data: Path, tmp_path: Path, capsys: pyt
     assert main(["evaluate", "masks", "--bop-dir", str(data), "--pred", "x", "--all-objects"]) == 1
 
 
+def test_masks_of_two_sizes_are_named_where_nothing_is_annotated(data: Path, tmp_path: Path,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    right, small = true_masks(data), np.ones((12, 16), bool)
+    extra = [changed(right[0], obj_id=9), changed(right[0], obj_id=9, size=small.shape, counts=run_lengths(small))]
+    write_mask_results(tmp_path / "p.json", right + extra)
+    assert main(["evaluate", "masks", "--bop-dir", str(data), "--pred", str(tmp_path / "p.json"), "--out",
+                 str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in said and "object 9 in scene 1 image 0 differ in size" in said[-1]
+
+
+@pytest.mark.parametrize("change", [{"scene_id": 7}, {"im_id": 77}, {"obj_id": 9}])
+def test_masks_that_belong_to_nothing(data: Path, tmp_path: Path, change: dict[str, int],
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    right = true_masks(data)
+    write_mask_results(tmp_path / "p.json", [changed(e, **change) for e in right])
+    assert main(["evaluate", "masks", "--bop-dir", str(data), "--pred", str(tmp_path / "p.json"), "--out",
+                 str(tmp_path / "out")]) == 1
+    assert f"none of the {len(right)} predictions" in capsys.readouterr().err
+    score(data, tmp_path, [*right, changed(right[0], **change)])
+    assert f"only {len(right)} of {len(right) + 1} predictions" in capsys.readouterr().err
+
+
 def test_a_run_of_the_localizer(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["evaluate", "masks", "--bop-dir", str(data), "--out", str(out), "--workers", "1", "--max-images", "2",

@@ -80,6 +80,11 @@ def test_keys_know_everything_that_matters(data: Path, monkeypatch: pytest.Monke
     assert jobs_of(data)[0].key() not in keys
 
 
+def test_keys_know_the_code_of_every_part_that_a_job_calls() -> None:
+    """The failure benchmark disturbs pictures by `simulation` and labels them by `metrics` within its jobs."""
+    assert not {"simulation", "metrics", "evaluation", "monitor"} & set(resume._WITHOUT_INFLUENCE)
+
+
 def test_a_damaged_part_is_done_again(data: Path, performed: list[int], tmp_path: Path) -> None:
     jobs = jobs_of(data)[:3]
     do_jobs(jobs, HERE, Parts(tmp_path), unit="job")

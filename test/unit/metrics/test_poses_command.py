@@ -208,6 +208,13 @@ def test_chosen_metrics(score: Callable[..., dict]) -> None:
     assert r["bop19"]["ar_mssd"] == 1.0 and r["bop19"]["ar"] is None and r["left_out"].keys() == {"vsd", "mspd"}
 
 
+@pytest.mark.parametrize("delta", ["0", "-5", "nan", "inf", "wide"])
+def test_a_tolerance_that_is_none_is_refused(delta: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "poses", "--bop-dir", str(MINI), "--pred", str(MINI / "predictions.csv"), "--vsd-delta",
+                 delta]) == 2
+    assert "positive number of millimetres" in capsys.readouterr().err
+
+
 def test_no_usable_image_is_an_error(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in broken.glob("test/*/depth/*.png"):
         file.write_bytes(b"text")
@@ -264,6 +271,44 @@ def test_a_score_must_be_a_number(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("1,2,3,nan,1 0 0 0 1 0 0 0 1,1 2 3,0\n")
     with pytest.raises(DatasetError, match="score is not a number"):
         read_predictions(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf"])
+def test_a_score_without_end_is_refused(tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (MINI / "predictions.csv").read_text().splitlines(keepends=True)
+    cells = rows[1].split(",")
+    (tmp_path / "p.csv").write_text(rows[0] + ",".join([*cells[:3], value, *cells[4:]]))
+    assert main(["evaluate", "poses", "--bop-dir", str(MINI), "--pred", str(tmp_path / "p.csv")]) == 1
+    assert f"is {value}; scores must be finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"scene_id": 7}, {"im_id": 77}, {"obj_id": 9}])
+def test_predictions_that_belong_to_nothing(score: Callable[..., dict], tmp_path: Path, change: dict[str, int],
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    right = perfect()
+    write_csv(tmp_path / "o.csv", [replace(e, **change) for e in right])
+    assert main(["evaluate", "poses", "--bop-dir", str(MINI), "--pred", str(tmp_path / "o.csv")]) == 1
+    assert f"none of the {len(right)} predictions in {tmp_path / 'o.csv'} is of an object" in capsys.readouterr().err
+    score([*right, replace(right[0], **change)])
+    assert f"only {len(right)} of {len(right) + 1} predictions" in capsys.readouterr().err
+
+
+def test_predictions_of_other_scenes_than_the_chosen_one_are_no_news(
+        score: Callable[..., dict], capsys: pytest.CaptureFixture[str]) -> None:
+    score(perfect(), "--scene", "2")
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_target_list_that_contradicts_the_truth_is_named(
+        score: Callable[..., dict], broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = broken / "test_targets_bop19.json"
+    entries = json.loads(file.read_text())
+    entries[0]["inst_count"] = 5
+    file.write_text(json.dumps(entries))
+    r = score(perfect(), data=broken)
+    assert r["bop19"]["ar"] == 1.0 and r["mean"]["add_01d"] < 1.0
+    said = capsys.readouterr().err
+    assert "contradicts scene_gt.json in 1 places; first: 5 of object" in said and "BOP's AR does not" in said
 
 
 def test_time_per_image() -> None:

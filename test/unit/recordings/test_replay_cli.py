@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import trimesh
 
 from storm_core.bags.write import BagWriter, write_recording
 from storm_core.bop.mask_results import read_mask_results
+from storm_core.bop.results import read_predictions
 from storm_core.cli.main import main
 from storm_core.cli.replay import node_stage_times
 from storm_core.cli.truth_options import named
 from storm_core.config import StormConfig
 from storm_core.errors import ConfigError
 from storm_core.pipeline import build
+from storm_core.report.file_names import file_stems
 from storm_core.types import (
     Evidence,
     Frame,
@@ -43,8 +46,10 @@ COUNT = 4
 class FixedPipeline:
     """Publishes the same pose in every frame."""
 
+    name = "1"
+
     def step(self, frame: Frame) -> StepOutput:
-        item = ObjectOutput(object_name="1", stamp_ns=frame.stamp_ns, state="TRACKING", reason=Reason.VERIFIED,
+        item = ObjectOutput(object_name=self.name, stamp_ns=frame.stamp_ns, state="TRACKING", reason=Reason.VERIFIED,
                             cam_from_obj=POSE, covariance=np.eye(6) * 1e-6, probability=0.9, trusted=True,
                             coasting=False, evidence=Evidence())
         return StepOutput(stamp_ns=frame.stamp_ns, objects=(item,), transitions=(), stage_ms={"total": 1.0})
@@ -135,13 +140,12 @@ def test_replay_options(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o" / "overlay.mp4").exists()
     results = json.loads((tmp_path / "o" / "results.json").read_text())
     assert results["input"]["frames"] == 2 and "add_auc" not in results["objects"]["1"]
+    assert results["seed"] == 7
     assert "healthy: 0.7" in (tmp_path / "o" / "config.yaml").read_text()
 
 
 def test_predictions_do_not_change_without_ground_truth_files(source: Path, tmp_path: Path) -> None:
     """Truth is opened after predicting, so deleting it beforehand changes nothing but the figures."""
-    import shutil
-
     bare = tmp_path / "bare"
     shutil.copytree(source / "test" / "000001", bare / "000001")
     for file in ("scene_gt.json", "mask_visib"):
@@ -218,6 +222,70 @@ def test_segment_measures_masks(source: Path, tmp_path: Path) -> None:
     assert estimate.obj_id == 1 and (estimate.mask() == (mask > 0)).all()
 
 
+def test_only_the_chosen_pictures_are_decoded(source: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(source, tmp_path / "data"))
+    (data / "test" / "000001" / "rgb" / "000003.png").write_bytes(b"text")
+    args = [str(data), "--models", str(data / "models"), "--objects", "1", "--images", "0"]
+    for command in ("register", "segment"):
+        assert main([command, *args, "--out", str(tmp_path / command)]) == 0
+        assert (tmp_path / command / "000001_000000.png").exists()
+
+
+def test_objects_without_a_bop_id_are_numbered_apart(source: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for name in ("cup", "mug"):
+        shutil.copy(source / "models" / "obj_000001.ply", models / f"{name}.ply")
+    assert main(["register", str(source), "--models", str(models), "--mesh-unit", "mm", "--images", "0", "--truth",
+                 "none", "--out", str(tmp_path / "o")]) == 0
+    assert [e.obj_id for e in read_predictions(tmp_path / "o" / "poses.csv")] == [1, 2]
+
+
+def test_a_name_with_a_slash_makes_no_folder(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FixedPipeline, "name", "master/chef")
+    models = Path(shutil.copytree(source / "models", tmp_path / "models"))
+    (models / "models_info.json").write_text(json.dumps({"1": {"diameter": 152.6, "name": "master/chef"}}))
+    scene = str(source / "test" / "000001")
+    for command in (["replay", scene, "--no-video"], ["segment", scene, "--images", "0"]):
+        assert main([*command, "--models", str(models), "--objects", "master/chef", "--out",
+                     str(tmp_path / command[0])]) == 0
+    assert (tmp_path / "replay" / "master_chef.tum").exists()
+    assert (tmp_path / "replay" / "master_chef_gt.tum").exists()
+    assert (tmp_path / "segment" / "000001_000000_master_chef.png").exists()
+
+
+def test_file_names_are_names_wherever_they_can_be() -> None:
+    assert file_stems(["1", "Käse würfel", "obj_000002"]) == {n: n for n in ("1", "Käse würfel", "obj_000002")}
+    assert file_stems(["a/b", "a_b", "a\\b", "../x", ""]) == {
+        "a/b": "a_b_2", "a_b": "a_b", "a\\b": "a_b_3", "../x": "_._x", "": "_"}
+
+
+@pytest.mark.parametrize("option", ["--gt-tum", "--gt-bop", "--gt-topic", "--gt-tf", "--world-frame"])
+def test_a_truth_that_is_not_there_is_known_at_once(
+        source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+        option: str) -> None:
+    monkeypatch.setattr(FixedPipeline, "step", lambda self, frame: pytest.fail("worked for nothing"))
+    assert replay(source, tmp_path / "out", option, str(tmp_path / "none")) == 1
+    complaint(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["replay", "register", "segment"])
+def test_a_damaged_truth_costs_the_figures_but_not_the_run(
+        source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    scene = Path(shutil.copytree(source / "test" / "000001", tmp_path / "000001"))
+    (scene / "scene_gt.json").write_text("{")
+    out = tmp_path / "out"
+    more = {"replay": ["--no-video"], "register": ["--images", "0"], "segment": ["--images", "0"]}[command]
+    assert main([command, str(scene), "--models", str(source / "models"), "--objects", "1", "--out", str(out),
+                 *more]) == 1
+    said = complaint(capsys)
+    assert f"what was predicted is in {out}, but without figures of accuracy" in said and "scene_gt.json" in said
+    results = json.loads((out / "results.json").read_text())
+    assert (results["attempts"][0]["found"] if command != "replay" else results["truth"] is None)
+    assert {"replay": "predictions.jsonl", "register": "poses.csv", "segment": "masks.json"}[command] in os.listdir(out)
+
+
 Change = Callable[[Path], None]
 
 
@@ -247,8 +315,6 @@ def _small_depth(scene: Path) -> None:
 ])
 def test_bad_scenes(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Change,
                     words: str) -> None:
-    import shutil
-
     shutil.copytree(source / "test" / "000001", tmp_path / "000001")
     change(tmp_path / "000001")
     assert replay(source, tmp_path / "out", "--json", str(tmp_path / "r.json"), recording=tmp_path / "000001") == 1
@@ -278,6 +344,8 @@ def test_bad_bags(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     (["--models", "/nowhere"], "/nowhere"),
     (["--objects", "99"], "99"),
     (["--rate", "0"], "--rate"),
+    (["--rate", "nan"], "--rate"),
+    (["--realtime", "nan"], "--realtime"),
     (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
     (["--gt-tum", "/nowhere.tum"], "/nowhere.tum"),
     (["--depth-topic", "/depth"], "not a bag"),

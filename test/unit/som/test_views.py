@@ -91,6 +91,10 @@ def test_the_commands_write_views_and_report_their_time(tmp_path: Path, capsys: 
         assert cli.main(["onboard", mesh, *small, "--json", str(tmp_path / "on.json")]) == 0
         assert json.loads((tmp_path / "on.json").read_text())["objects"]["brick"]["cached"] is cached
     capsys.readouterr()
+    (tmp_path / "file").touch()
+    assert cli.main(["onboard", mesh, *small, "--set", f"onboarding.cache={tmp_path / 'file'}"]) == 1
+    said = capsys.readouterr()
+    assert "kept in" not in said.out and f"cannot write {tmp_path / 'file'} (" in said.err
     assert cli.main(["onboard", str(tmp_path / "none.ply")]) == 1
     assert "does not exist" in capsys.readouterr().err
 
