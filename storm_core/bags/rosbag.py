@@ -4,6 +4,7 @@ import struct
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from storm_core.bags.camera_topics import ImageTopic, choose_topics, raw_topic
 from storm_core.bags.decode import decode_color, decode_depth, kind_of
 from storm_core.bags.lens import lens_of
 from storm_core.bags.message_types import typestore
+from storm_core.bags.pairing import SLOP_NS, pair_by_stamp
 from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
 from storm_core.errors import DatasetError, StormError
 from storm_core.types import Frame
@@ -31,8 +33,6 @@ else:
 
 DEFAULT_FRAME = "camera_color_optical_frame"
 """Frame of images whose header names none."""
-SLOP_NS = 20_000_000
-"""Largest stamp difference of a colour and a depth image that belong together [ns]."""
 
 # What the readers raise on damaged files; they do not wrap what SQLite, zstd or their own parsing of garbage say.
 _DAMAGE = (AnyReaderError, Reader1Error, Reader2Error, SerdeError, TypesysError, apsw.Error, zstd.ZstdError,
@@ -53,9 +53,6 @@ class BagRecording:
 
     def __init__(self, path: Path, *, image_topic: str | None, depth_topic: str | None, info_topic: str | None) -> None:
         self.path, self.name = path, path.name.split(".")[0]
-        files = [path] if path.is_file() else [p for p in path.iterdir()
-                                               if p.name.endswith(BAG_SUFFIXES) or p.name == "metadata.yaml"]
-        self.sha256 = fingerprint(path, files)
         with open_bag(path) as reader:
             self.image_topic, self.depth_topic = _image_topics(reader, path, image_topic, depth_topic)
             self.info_topic = _info_topic(reader, path, self.image_topic, info_topic)
@@ -70,12 +67,18 @@ class BagRecording:
             self._require_size(first.shape[1], first.shape[0], self.image_topic)
             depth = decode_depth(_first(reader, path, self.depth_topic), self.depth_topic)
             self._require_depth_size(depth.shape[1], depth.shape[0])
-        self._pairs = _pair(stamps[self.image_topic], stamps[self.depth_topic])
+        self._pairs = pair_by_stamp(stamps[self.image_topic], stamps[self.depth_topic])
         if not self._pairs:
             raise DatasetError(f"{path}: no image on {self.image_topic} has a depth image on {self.depth_topic} within "
                                f"{SLOP_NS / 1e6:.0f} ms; were both recorded with the same clock?")
         self.stamps_ns = tuple(stamps[self.image_topic][i] for i, _ in self._pairs)
         self.ids = tuple((0, k) for k in range(len(self._pairs)))
+
+    @cached_property
+    def sha256(self) -> str:
+        files = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if p.name == "metadata.yaml"
+                                                         or p.name.endswith(BAG_SUFFIXES)]
+        return fingerprint(self.path, files)
 
     def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
         last = len(self._pairs) - 1 if only is None else max(only, default=-1)
@@ -219,22 +222,6 @@ def _stamps(reader: AnyReader, topic: str) -> list[int]:
     if len(stamps) < expected:
         raise DatasetError(f"bag is truncated: {topic} should have {expected} messages, only {len(stamps)} are there")
     return stamps if all(stamps) else recorded
-
-
-def _pair(color: list[int], depth: list[int]) -> list[tuple[int, int]]:
-    """Index pairs (colour, depth) of nearest stamps within the slop, each image used once, in the order of time."""
-    order = np.argsort(depth, kind="stable")
-    sorted_depth = np.asarray(depth, np.int64)[order]
-    pairs, used = [], set()
-    for i in np.argsort(color, kind="stable"):
-        at = int(np.searchsorted(sorted_depth, color[i]))
-        near = [j for j in (at - 1, at) if 0 <= j < len(depth) and j not in used]
-        best = min(near, key=lambda j: abs(int(sorted_depth[j]) - color[i]), default=None)
-        if best is not None and abs(int(sorted_depth[best]) - color[i]) <= SLOP_NS:
-            used.add(best)
-            pairs.append((int(i), int(order[best])))
-    # A stamp seen twice is one picture sent twice.
-    return [p for k, p in enumerate(pairs) if k == 0 or color[p[0]] > color[pairs[k - 1][0]]]
 
 
 def _k(info: Any) -> Any:
