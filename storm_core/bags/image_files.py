@@ -127,7 +127,12 @@ def _ordered(partners: Sequence[tuple[Path, Path]]) -> list[ImagePair]:
 def _numbered(files: Sequence[Path]) -> dict[int, Path]:
     """{number: file} in the order of the numbers."""
     numbers = _last_numbers(files)
-    return dict(enumerate(files)) if numbers is None else dict(sorted(zip(numbers, files, strict=True)))
+    if numbers is not None:
+        return dict(sorted(zip(numbers, files, strict=True)))
+    odd = next((p for p in files if not p.stem.isdigit()), files[0])
+    if any(p.stem.isdigit() for p in files):
+        raise DatasetError(f"{odd} is no number as other images in {odd.parent} are; remove it or give it a number")
+    return dict(enumerate(files))
 
 
 def _last_numbers(files: Sequence[Path]) -> list[int] | None:

@@ -52,9 +52,9 @@ def open_recording(path: Path | str, *, image_topic: str | None = None, depth_to
 
     Args:
       path: BOP scene, split or dataset folder, plain folder (rgb/, depth/, camera.json), rosbag2 folder or file,
-        ROS 1 bag file.
+        ROS 1 bag file. Image files belong together as `image_files.pair_images` says.
       image_topic, depth_topic, info_topic: topics of a bag; None = found by type and name.
-      scene: the only scene to read of a folder that holds several; None = all, one after the other.
+      scene: number of the only BOP scene to read; None = all, one after the other. Nothing else has a number.
 
     Raises:
       DatasetError: nothing readable there, or a part is missing, damaged or contradicts another.

@@ -224,7 +224,7 @@ def test_depth_is_found_by_name(tmp_path: Path, names: str) -> None:
     (("1305031101.1", "1305031102.1"), ("1305031101.2", "1305031102.2"), "1101.1.png has no depth image.*20 ms"),
     (("1700000000033", "1700000000066", "1700000000100"), ("1700000000033", "1700000000066"),
      "100.png has no depth image"),
-    (("1", "01"), ("1",), "both image 1"),
+    (("1", "01"), ("1",), "both image 1"), (("1", "far"), ("1", "far"), "far.png is no number"),
     (("1305031101.1", "take_two"), ("1305031101.1", "take_two"), "take_two.png has no time in its name"),
 ])
 def test_images_without_partner_are_named(tmp_path: Path, colors: tuple[str, ...], depths: tuple[str, ...],
