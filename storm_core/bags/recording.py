@@ -14,7 +14,7 @@ from storm_core.types import Frame
 FRAME_RATE = 30.0
 """Assumed rate [Hz] of image folders that carry no stamps."""
 
-BAG_SUFFIXES = (".bag", ".mcap", ".db3", ".db3.zstd")
+BAG_SUFFIXES = (".bag", ".mcap", ".mcap.zstd", ".db3", ".db3.zstd")
 _BLOCK = 1 << 20
 
 

@@ -28,6 +28,7 @@ from test.unit.recordings.small_bags import (
 CONTAINERS: dict[str, Callable[[Path, list], Path]] = {
     "mcap": lambda p, m: write_rosbag2(p / "bag", m),
     "mcap-zstd": lambda p, m: write_rosbag2(p / "bag", m, "mcap", "STORAGE"),
+    "mcap-zstd-file": lambda p, m: write_rosbag2(p / "bag", m, "mcap", "FILE"),
     "sqlite3": lambda p, m: write_rosbag2(p / "bag", m, "sqlite3"),
     "sqlite3-zstd-messages": lambda p, m: write_rosbag2(p / "bag", m, "sqlite3", "MESSAGE"),
     "sqlite3-zstd-file": lambda p, m: write_rosbag2(p / "bag", m, "sqlite3", "FILE"),
@@ -79,6 +80,7 @@ def test_compressed_depth_of_metres_is_inverse_depth(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("container", "complaint"), [
     ("sqlite3-zstd-file", "compressed file of a rosbag2.*pass the folder {folder}$"),
+    ("mcap-zstd-file", "compressed file of a rosbag2.*pass the folder {folder}$"),
     ("sqlite3-zstd-messages", "messages in .* are compressed.*pass the folder {folder}$"),
     ("ros1", "holds ROS 1 bags.*pass one of them"),
 ])
