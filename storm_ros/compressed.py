@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage
 
+from storm_core.bags.compressed_depth import decode_compressed_depth
 from storm_core.errors import InputError
 from storm_ros.conversions import CDR_LITTLE_ENDIAN, aligned, read_text, stamp_ns
 
 COLOR_SUFFIX, DEPTH_SUFFIX = "/compressed", "/compressedDepth"
 """What image_transport appends to the topic of the raw image."""
-
-_DEPTH_HEADER = struct.Struct("<iff")
-"""Before the PNG of compressedDepth: kind of compression, then the two parameters of quantised inverse depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +54,5 @@ def color_of(image: CompressedFrame) -> NDArray[np.uint8]:
 
 
 def depth_of(image: CompressedFrame) -> NDArray[np.float32]:
-    """(H, W) float32 metres, 0 = missing, from 16UC1 (mm) or quantised 32FC1."""
-    if "rvl" in image.format.lower():
-        raise InputError(f"depth is compressed as {image.format!r}; set the publisher's compressedDepth format to png")
-    data = np.frombuffer(image.data, np.uint8)
-    quantised = image.format.startswith("32FC1")
-    headed = "compressedDepth" in image.format
-    body = data[_DEPTH_HEADER.size if headed else 0:]
-    pixels = cv2.imdecode(body, cv2.IMREAD_UNCHANGED) if body.size else None
-    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
-        raise InputError(f"compressed depth ({image.format or 'no format'}, {data.size} bytes) must hold a 16-bit PNG")
-    if not quantised:
-        return pixels * np.float32(0.001)
-    if not headed:
-        raise InputError(f"compressed depth {image.format!r} lacks the parameters of its quantisation; use 16UC1")
-    _, a, b = _DEPTH_HEADER.unpack_from(data.tobytes())
-    inverse = pixels.astype(np.float32) - np.float32(b)
-    there = (pixels > 0) & (inverse > 0)
-    return np.where(there, np.float32(a) / np.where(there, inverse, 1), 0).astype(np.float32)
+    """(H, W) float32 metres, 0 = missing; InputError as `decode_compressed_depth`."""
+    return decode_compressed_depth(image.format, image.data)

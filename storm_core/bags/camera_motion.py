@@ -7,7 +7,7 @@ from storm_core.bags.folder import scene_folders
 from storm_core.bags.recording import Recording
 from storm_core.bags.rosbag import BagRecording, open_bag
 from storm_core.bags.transforms import read_tree
-from storm_core.bop.cameras import MM, read_json
+from storm_core.bop.cameras import MM, SCENE_CAMERA, scene_cameras
 from storm_core.errors import DatasetError
 from storm_core.geometry.pose import from_rotation_translation, inverse, require_pose
 
@@ -32,9 +32,9 @@ def _scene_motion(recording: Recording) -> NDArray[np.float64]:
     out = np.full((len(recording), 4, 4), np.nan)
     entries = {}
     for scene in scene_folders(recording.path):
-        file = scene / "scene_camera.json"
-        for im_id, entry in (read_json(file, "the cameras") if file.exists() else {}).items():
-            entries[int(scene.name) if scene.name.isdigit() else 0, int(im_id)] = entry, f"{file} [{im_id}]"
+        file = scene / SCENE_CAMERA
+        for im_id, entry in (scene_cameras(scene) if file.exists() else {}).items():
+            entries[int(scene.name) if scene.name.isdigit() else 0, im_id] = entry, f"{file} [{im_id}]"
     for k, frame in enumerate(recording.ids):
         entry, source = entries.get(frame, ({}, ""))
         if "cam_R_w2c" in entry and "cam_t_w2c" in entry:

@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.errors import DatasetError
+from storm_core.bags.compressed_depth import decode_compressed_depth
+from storm_core.errors import DatasetError, InputError
 
 COLOR_ENCODINGS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "8UC3": 3, "mono8": 1}
 DEPTH_ENCODINGS = {"16UC1": 1e-3, "mono16": 1e-3, "32FC1": 1.0}
 """Encoding -> metres per count."""
-
-_COMPRESSED_DEPTH_HEADER = 12  # bytes that compressed_depth_image_transport puts before the PNG
 
 
 def stamp_ns(message: Any) -> int:
@@ -55,12 +54,10 @@ def decode_color(message: Any, topic: str) -> NDArray[np.uint8]:
 def decode_depth(message: Any, topic: str) -> NDArray[np.float32]:
     """(H, W) z-depth [m], 0 = missing."""
     if is_compressed(message):
-        data = np.frombuffer(message.data, np.uint8)
-        offset = _COMPRESSED_DEPTH_HEADER if "compressedDepth" in message.format else 0
-        pixels = cv2.imdecode(data[offset:], cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 2:
-            raise DatasetError(f"{topic}: compressed depth ({message.format}) must hold a 16-bit PNG")
-        return pixels.astype(np.float32) * np.float32(1e-3)
+        try:
+            return decode_compressed_depth(message.format, message.data)
+        except InputError as error:
+            raise DatasetError(f"{topic}: {error}") from error
     unit = DEPTH_ENCODINGS.get(message.encoding)
     if unit is None:
         raise DatasetError(f"{topic} has encoding {message.encoding}; depth must be one of "

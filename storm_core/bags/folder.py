@@ -1,25 +1,26 @@
 """Recordings made of image files: BOP scenes (one or several) and plain folders with rgb/, depth/ and camera.json."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.bags.image_files import is_scene, pair_images
 from storm_core.bags.recording import FRAME_RATE, fingerprint
-from storm_core.bop.cameras import CameraEntry, parse_camera, read_json
+from storm_core.bop.cameras import SCENE_CAMERA, CameraEntry, parse_camera, read_json, scene_cameras
 from storm_core.errors import DatasetError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.depth import register_depth
 from storm_core.types import Frame
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 SCENE_GAP_S = 10.0
 """Pause between the last frame of one scene and the first of the next, so that stamps always increase [s]."""
 _FIRST_STAMP_S = 1.0  # stamp zero means "no stamp" in ROS
-NANOSECOND_STEM = 10**15  # file names that large are acquisition times in ns
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,15 @@ class ImageRecording:
             images += found
             cameras.append(camera_file)
             start_s = found[-1].stamp_ns * 1e-9 + SCENE_GAP_S
-        self._images = images
+        self._images, self._camera_files = images, cameras
         self.ids = tuple((i.scene_id, i.im_id) for i in images)
         self.stamps_ns = tuple(i.stamp_ns for i in images)
-        self.sha256 = fingerprint(path, [*cameras, *(i.rgb for i in images), *(i.depth for i in images)])
         for scene_id in {i.scene_id for i in images}:
             _read(next(i for i in images if i.scene_id == scene_id))
+
+    @cached_property
+    def sha256(self) -> str:
+        return fingerprint(self.path, [*self._camera_files, *(f for i in self._images for f in (i.rgb, i.depth))])
 
     def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
         for k, image in enumerate(self._images):
@@ -71,22 +75,22 @@ def _name(path: Path) -> str:
 
 
 def scene_folders(path: Path, scene: int | None = None) -> list[Path]:
-    """The scene folders at `path`: itself, the scenes of a split, or those of a dataset's only split (or `test`)."""
+    """The scene folders at `path`: itself, the scenes of a split, or those of a dataset's only split (or `test`).
+
+    Args:
+      scene: number of the only one that is wanted.
+
+    Raises:
+      DatasetError: there are none, or not the wanted one.
+    """
     if not path.is_dir():
         raise DatasetError(f"{path} is a file of unknown kind; pass a folder of images or a bag (.mcap, .db3, .bag)")
-    if (path / "rgb").is_dir():
-        return [path]
-    scenes = _scenes_of_split(path)
-    if not scenes:
-        splits = [p for p in sorted(path.iterdir()) if p.is_dir() and _scenes_of_split(p)]
-        if len(splits) > 1:
-            splits = [p for p in splits if p.name == "test"] or splits
-        if len(splits) > 1:
-            raise DatasetError(f"{path} has several splits: {', '.join(p.name for p in splits)}; pass one of them")
-        if not splits:
-            parts = ", ".join(sorted(p.name for p in path.iterdir())[:12]) or "nothing"
-            raise DatasetError(f"{path} is neither a bag nor a folder with rgb/ or BOP scenes; it holds {parts}")
-        scenes = _scenes_of_split(splits[0])
+    if is_scene(path):
+        scenes = [path]
+        if scene is not None and not path.name.isdigit():
+            raise DatasetError(f"{path} is one folder of images without a scene number; leave out --scene {scene}")
+    else:
+        scenes = _scenes_of_split(path) or _scenes_of_split(_only_split(path))
     if scene is None:
         return scenes
     chosen = [s for s in scenes if int(s.name) == scene]
@@ -95,49 +99,46 @@ def scene_folders(path: Path, scene: int | None = None) -> list[Path]:
     return chosen
 
 
+def _only_split(path: Path) -> Path:
+    """The only split of a dataset, or `test` of several."""
+    splits = [p for p in sorted(path.iterdir()) if p.is_dir() and _scenes_of_split(p)]
+    if len(splits) > 1:
+        splits = [p for p in splits if p.name == "test"] or splits
+    if len(splits) > 1:
+        raise DatasetError(f"{path} has several splits: {', '.join(p.name for p in splits)}; pass one of them")
+    if not splits:
+        parts = ", ".join(sorted(p.name for p in path.iterdir())[:12]) or "nothing"
+        raise DatasetError(f"{path} is neither a bag nor a folder with rgb/ or BOP scenes; it holds {parts}")
+    return splits[0]
+
+
 def _scenes_of_split(path: Path) -> list[Path]:
-    return [p for p in sorted(path.iterdir()) if p.name.isdigit() and (p / "rgb").is_dir()]
+    return [p for p in sorted(path.iterdir()) if p.name.isdigit() and is_scene(p)]
 
 
 def _scene_images(scene: Path, start_s: float) -> tuple[list[_Image], Path]:
-    """All images of one scene in the order of their numbers, and the file their cameras come from."""
-    scene_file, plain_file = scene / "scene_camera.json", scene / "camera.json"
-    rgbs, depths = images_by_number(scene / "rgb"), images_by_number(scene / "depth")
-    if not rgbs:
-        raise DatasetError(f"{scene / 'rgb'} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    if scene_file.exists():
-        entries = read_json(scene_file, "the intrinsics of every image")
-        camera_file = scene_file
-    elif plain_file.exists():
-        entry = read_json(plain_file, "the intrinsics")
-        entries = dict.fromkeys((str(i) for i in rgbs), entry)
-        camera_file = plain_file
-    else:
-        raise DatasetError(f"{scene} has no scene_camera.json (BOP) and no camera.json; add one with cam_K "
-                           "(9 numbers, px) and depth_scale (mm per count)")
-    if not isinstance(entries, dict):
-        raise DatasetError(f"{camera_file} must hold a JSON object, got {type(entries).__name__}")
-    by_id = {int(key): value for key, value in entries.items() if str(key).isdigit()}
+    """All images of one scene in the order of their times or numbers, and the file their cameras come from."""
+    pairs = pair_images(scene)
+    cameras, camera_file = _cameras(scene, [pair.number for pair in pairs])
+    scene_id = int(scene.name) if scene.name.isdigit() else 0
     images = []
-    for number, rgb in rgbs.items():
-        if number not in depths:
-            raise DatasetError(f"{rgb} has no depth image; expected {scene / 'depth' / rgb.stem}.png")
-        if number not in by_id:
-            raise DatasetError(f"{camera_file} has no entry for image {number} ({rgb.name})")
-        stamp = number if number >= NANOSECOND_STEM else round((start_s + number / FRAME_RATE) * 1e9)
-        images.append(_Image(int(scene.name) if scene.name.isdigit() else 0, number, stamp, rgb, depths[number],
-                             parse_camera(by_id[number], f"{camera_file} [{number}]")))
+    for pair in pairs:
+        if pair.number not in cameras:
+            raise DatasetError(f"{camera_file} has no entry for image {pair.number} ({pair.rgb.name})")
+        camera = parse_camera(cameras[pair.number], f"{camera_file} [{pair.number}]")
+        images.append(_Image(scene_id, pair.number, pair.stamp_ns(start_s, FRAME_RATE), pair.rgb, pair.depth, camera))
     return images, camera_file
 
 
-def images_by_number(folder: Path) -> dict[int, Path]:
-    """{number: file} of the images in a folder; files whose stem is no number are counted in order of their names."""
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is missing; an RGB-D scene needs rgb/ and depth/")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if all(p.stem.isdigit() for p in files):
-        return dict(sorted((int(p.stem), p) for p in files))
-    return dict(enumerate(files))
+def _cameras(scene: Path, numbers: Sequence[int]) -> tuple[dict[int, Any], Path]:
+    """{image number: entry} of scene_camera.json, or camera.json for each of `numbers`; and that file."""
+    plain_file = scene / "camera.json"
+    if (scene / SCENE_CAMERA).exists():
+        return scene_cameras(scene), scene / SCENE_CAMERA
+    if plain_file.exists():
+        return dict.fromkeys(numbers, read_json(plain_file, "the intrinsics")), plain_file
+    raise DatasetError(f"{scene} has no scene_camera.json (BOP) and no camera.json; add one with cam_K "
+                       "(9 numbers, px) and depth_scale (mm per count)")
 
 
 def _read(image: _Image) -> Frame:

@@ -14,8 +14,8 @@ from storm_core.types import Frame
 FRAME_RATE = 30.0
 """Assumed rate [Hz] of image folders that carry no stamps."""
 
-BAG_SUFFIXES = (".bag", ".mcap", ".db3", ".db3.zstd")
-_FINGERPRINT_BYTES = 4096
+BAG_SUFFIXES = (".bag", ".mcap", ".mcap.zstd", ".db3", ".db3.zstd")
+_BLOCK = 1 << 20
 
 
 class Recording(Protocol):
@@ -25,7 +25,8 @@ class Recording(Protocol):
       path: what was opened. name: short name for reports.
       ids: (scene_id, im_id) of every frame, in order; bags have scene 0 and the frame number.
       stamps_ns: stamp of every frame [ns], increasing.
-      sha256: fingerprint of the files the frames come from (names, sizes, first bytes), not of ground truth.
+      sha256: fingerprint of the files the frames come from (names and contents), not of ground truth;
+        made when it is first asked for, which reads them all.
     """
 
     path: Path
@@ -51,9 +52,9 @@ def open_recording(path: Path | str, *, image_topic: str | None = None, depth_to
 
     Args:
       path: BOP scene, split or dataset folder, plain folder (rgb/, depth/, camera.json), rosbag2 folder or file,
-        ROS 1 bag file.
+        ROS 1 bag file. Image files belong together as `image_files.pair_images` says.
       image_topic, depth_topic, info_topic: topics of a bag; None = found by type and name.
-      scene: the only scene to read of a folder that holds several; None = all, one after the other.
+      scene: number of the only BOP scene to read; None = all, one after the other. Nothing else has a number.
 
     Raises:
       DatasetError: nothing readable there, or a part is missing, damaged or contradicts another.
@@ -65,6 +66,8 @@ def open_recording(path: Path | str, *, image_topic: str | None = None, depth_to
     if not path.exists():
         raise DatasetError(f"{path} does not exist; pass a BOP scene, a bag or a folder with rgb/, depth/, camera.json")
     if is_bag(path):
+        if scene is not None:
+            raise DatasetError(f"{path} is a bag, which has no scenes; leave out --scene {scene}")
         return BagRecording(path, image_topic=image_topic, depth_topic=depth_topic, info_topic=info_topic)
     topics = [t for t in (image_topic, depth_topic, info_topic) if t]
     if topics:
@@ -80,11 +83,12 @@ def is_bag(path: Path) -> bool:
 
 
 def fingerprint(root: Path, files: Iterable[Path]) -> str:
-    """Hash of names, sizes and first bytes of files: cheap, and different whenever the recording is."""
+    """Hash of names, sizes and contents of files: different whenever the recording is."""
     digest = hashlib.sha256()
     for file in sorted(files):
         relative = file.relative_to(root).as_posix() if file != root else file.name
         digest.update(f"{relative}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
-            digest.update(stream.read(_FINGERPRINT_BYTES))
+            while block := stream.read(_BLOCK):
+                digest.update(block)
     return digest.hexdigest()

@@ -4,6 +4,7 @@ import struct
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import TypesysError
 from ruamel.yaml import YAMLError
 
+from storm_core.bags.camera_topics import ImageTopic, choose_topics, raw_topic
 from storm_core.bags.decode import decode_color, decode_depth, kind_of
 from storm_core.bags.lens import lens_of
 from storm_core.bags.message_types import typestore
+from storm_core.bags.pairing import SLOP_NS, pair_by_stamp
 from storm_core.bags.recording import BAG_SUFFIXES, fingerprint
 from storm_core.errors import DatasetError, StormError
 from storm_core.types import Frame
@@ -30,13 +33,12 @@ else:
 
 DEFAULT_FRAME = "camera_color_optical_frame"
 """Frame of images whose header names none."""
-SLOP_NS = 20_000_000
-"""Largest stamp difference of a colour and a depth image that belong together [ns]."""
 
 # What the readers raise on damaged files; they do not wrap what SQLite, zstd or their own parsing of garbage say.
 _DAMAGE = (AnyReaderError, Reader1Error, Reader2Error, SerdeError, TypesysError, apsw.Error, zstd.ZstdError,
            struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, AssertionError,
            ArithmeticError, MemoryError, RuntimeError, YAMLError)
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO = "sensor_msgs/msg/CameraInfo"
 _NOT_A_CAMERA = ("mask", "overlay", "infra", "debug", "object_pose")
@@ -51,28 +53,32 @@ class BagRecording:
 
     def __init__(self, path: Path, *, image_topic: str | None, depth_topic: str | None, info_topic: str | None) -> None:
         self.path, self.name = path, path.name.split(".")[0]
-        files = [path] if path.is_file() else [p for p in path.iterdir()
-                                               if p.name.endswith(BAG_SUFFIXES) or p.name == "metadata.yaml"]
-        self.sha256 = fingerprint(path, files)
         with open_bag(path) as reader:
             self.image_topic, self.depth_topic = _image_topics(reader, path, image_topic, depth_topic)
             self.info_topic = _info_topic(reader, path, self.image_topic, info_topic)
             info, depth_info = _first(reader, path, self.info_topic), self._depth_info(reader)
-            self._lens = lens_of(info, self.info_topic, rectified="rect" in self.image_topic.rsplit("/", 1)[-1])
+            rectified = "rect" in raw_topic(self.image_topic).rsplit("/", 1)[-1]
+            self._lens = lens_of(info, self.info_topic, rectified=rectified)
             self._require_aligned(info, depth_info)
             stamps = {topic: _stamps(reader, topic) for topic in (self.image_topic, self.depth_topic)}
             message = _first(reader, path, self.image_topic)
-            self.frame_id = message.header.frame_id.lstrip("/") or DEFAULT_FRAME
+            self.frame_id = _frame_of(message) or DEFAULT_FRAME
             first = decode_color(message, self.image_topic)
             self._require_size(first.shape[1], first.shape[0], self.image_topic)
             depth = decode_depth(_first(reader, path, self.depth_topic), self.depth_topic)
             self._require_depth_size(depth.shape[1], depth.shape[0])
-        self._pairs = _pair(stamps[self.image_topic], stamps[self.depth_topic])
+        self._pairs = pair_by_stamp(stamps[self.image_topic], stamps[self.depth_topic])
         if not self._pairs:
             raise DatasetError(f"{path}: no image on {self.image_topic} has a depth image on {self.depth_topic} within "
                                f"{SLOP_NS / 1e6:.0f} ms; were both recorded with the same clock?")
         self.stamps_ns = tuple(stamps[self.image_topic][i] for i, _ in self._pairs)
         self.ids = tuple((0, k) for k in range(len(self._pairs)))
+
+    @cached_property
+    def sha256(self) -> str:
+        files = [self.path] if self.path.is_file() else [p for p in self.path.iterdir() if p.name == "metadata.yaml"
+                                                         or p.name.endswith(BAG_SUFFIXES)]
+        return fingerprint(self.path, files)
 
     def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
         last = len(self._pairs) - 1 if only is None else max(only, default=-1)
@@ -139,9 +145,14 @@ class BagRecording:
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[AnyReader]:
-    """An open reader; everything that a damaged or unfinished bag makes the readers raise becomes a DatasetError."""
+    """An open reader; everything that a damaged or unfinished bag makes the readers raise becomes a DatasetError.
+
+    A part of a bag that cannot be read without the rest is refused with a word about what is missing.
+    """
+    _require_described(path)
     try:
         with AnyReader([path], default_typestore=typestore()) as reader:
+            _require_plain_messages(reader, path)
             yield reader
     except StormError:
         raise
@@ -149,6 +160,36 @@ def open_bag(path: Path) -> Iterator[AnyReader]:
         text = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(f"bag {path} cannot be read to its end: {text}; it is damaged or was not closed properly "
                            "(`ros2 bag reindex` repairs an unfinished one)") from error
+
+
+def _require_described(path: Path) -> None:
+    """DatasetError for storage files that only the metadata.yaml of their bag makes readable, when it is not there."""
+    described = (path if path.is_dir() else path.parent) / "metadata.yaml"
+    if path.is_file():
+        if path.name.endswith(".zstd"):
+            remedy = (f"pass the folder {path.parent}" if described.is_file()
+                      else f"decompress it (`zstd -d {path.name}`) and pass the {path.stem}")
+            raise DatasetError(f"{path} is a compressed file of a rosbag2, whose metadata.yaml says how it was "
+                               f"compressed; {remedy}")
+    elif old := sorted(path.glob("*.bag")):
+        raise DatasetError(f"{path} holds ROS 1 bags, which are single files; pass one of them, e.g. {old[0]}")
+    elif not described.is_file():
+        files = sorted(p for p in path.iterdir() if p.name.endswith((".mcap", ".db3")))
+        alone = f", or pass its file {files[0]}" if len(files) == 1 else ""
+        raise DatasetError(f"{path} has no metadata.yaml, which says what a rosbag2 holds; `ros2 bag reindex {path}` "
+                           f"writes it{alone}")
+
+
+def _require_plain_messages(reader: AnyReader, path: Path) -> None:
+    """DatasetError for a storage file with compressed messages: only the metadata.yaml of its bag tells the reader."""
+    if path.is_dir() or not reader.is2:
+        return
+    _, _, raw = next(reader.messages(), (None, 0, b""))
+    if bytes(raw[:4]) == _ZSTD_MAGIC:
+        remedy = (f"pass the folder {path.parent}" if (path.parent / "metadata.yaml").is_file()
+                  else "pass the folder of the bag with its metadata.yaml")
+        raise DatasetError(f"the messages in {path} are compressed, which only the metadata.yaml of the bag says; "
+                           f"{remedy}")
 
 
 def list_topics(reader: AnyReader) -> str:
@@ -183,32 +224,13 @@ def _stamps(reader: AnyReader, topic: str) -> list[int]:
     return stamps if all(stamps) else recorded
 
 
-def _pair(color: list[int], depth: list[int]) -> list[tuple[int, int]]:
-    """Index pairs (colour, depth) of nearest stamps within the slop, each image used once, in the order of time."""
-    order = np.argsort(depth, kind="stable")
-    sorted_depth = np.asarray(depth, np.int64)[order]
-    pairs, used = [], set()
-    for i in np.argsort(color, kind="stable"):
-        at = int(np.searchsorted(sorted_depth, color[i]))
-        near = [j for j in (at - 1, at) if 0 <= j < len(depth) and j not in used]
-        best = min(near, key=lambda j: abs(int(sorted_depth[j]) - color[i]), default=None)
-        if best is not None and abs(int(sorted_depth[best]) - color[i]) <= SLOP_NS:
-            used.add(best)
-            pairs.append((int(i), int(order[best])))
-    # A stamp seen twice is one picture sent twice.
-    return [p for k, p in enumerate(pairs) if k == 0 or color[p[0]] > color[pairs[k - 1][0]]]
-
-
 def _k(info: Any) -> Any:
     return info.k if hasattr(info, "k") else info.K
 
 
 def _sibling(image_topic: str) -> str:
-    """/camera/color/image_raw -> /camera/color/camera_info; transports add one more level."""
-    parts = image_topic.split("/")
-    if parts[-1] in ("compressed", "compressedDepth"):
-        parts = parts[:-1]
-    return "/".join([*parts[:-1], "camera_info"])
+    """/camera/color/image_raw -> /camera/color/camera_info."""
+    return raw_topic(image_topic).rpartition("/")[0] + "/camera_info"
 
 
 def _require_topic(reader: AnyReader, path: Path, topic: str, types: tuple[str, ...], option: str) -> str:
@@ -219,24 +241,27 @@ def _require_topic(reader: AnyReader, path: Path, topic: str, types: tuple[str, 
 
 
 def _image_topics(reader: AnyReader, path: Path, color: str | None, depth: str | None) -> tuple[str, str]:
-    """The colour and the depth topic: as given, or the best of each kind by encoding and name."""
-    candidates: dict[str, list[str]] = {"color": [], "depth": []}
+    """The colour and the depth topic: as given, or those of one camera, found by encoding, frame and name."""
+    found: dict[str, list[ImageTopic]] = {"color": [], "depth": []}
     for name, info in reader.topics.items():
         if info.msgtype in _IMAGES and info.msgcount and not any(word in name for word in _NOT_A_CAMERA):
-            kind = kind_of(_first(reader, path, name))
-            candidates.setdefault(kind, []).append(name)
-    if color is None and candidates["color"]:
-        color = min(candidates["color"], key=lambda n: (n.endswith("/compressed"), "color" not in n and "rgb" not in n,
-                                                        "rect" not in n, n))
-    if depth is None and candidates["depth"]:
-        depth = min(candidates["depth"], key=lambda n: ("aligned" not in n and "registered" not in n,
-                                                        n.endswith("/compressedDepth"), n))
-    for topic, what, option in ((color, "colour", "--image-topic"), (depth, "depth", "--depth-topic")):
-        if topic is None:
+            message = _first(reader, path, name)
+            found.setdefault(kind_of(message), []).append(ImageTopic(name, _frame_of(message)))
+    for given, kind, what, option in ((color, "color", "colour", "--image-topic"),
+                                      (depth, "depth", "depth", "--depth-topic")):
+        if given is not None:
+            _require_topic(reader, path, given, _IMAGES, option)
+            found[kind] = [ImageTopic(given, _frame_of(_first(reader, path, given)))]
+        if not found[kind]:
             raise DatasetError(f"{path} has no {what} images (sensor_msgs/msg/Image); name a topic with {option}; it "
                                f"has: {list_topics(reader)}")
-        _require_topic(reader, path, topic, _IMAGES, option)
-    return color, depth  # type: ignore[return-value]
+    if color is not None and depth is not None:
+        return color, depth
+    return choose_topics(path, found["color"], found["depth"])
+
+
+def _frame_of(message: Any) -> str:
+    return message.header.frame_id.lstrip("/")
 
 
 def _info_topic(reader: AnyReader, path: Path, image_topic: str, given: str | None) -> str:

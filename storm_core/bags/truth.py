@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from storm_core.bags.bag_truth import tf_truth, topic_truth
-from storm_core.bags.folder import NANOSECOND_STEM, scene_folders
+from storm_core.bags.folder import scene_folders
+from storm_core.bags.image_files import time_of
 from storm_core.bags.recording import Recording
 from storm_core.bags.rosbag import BagRecording
 from storm_core.bags.trajectory import STAMP_TOLERANCE_NS, read_tum
 from storm_core.bags.true_poses import VISIBLE_SHARE, Instances, Truth, TruthPose, along
-from storm_core.bop.cameras import read_json
+from storm_core.bop.cameras import SCENE_CAMERA, scene_cameras
 from storm_core.bop.dataset import Annotation, read_annotations
 from storm_core.errors import DatasetError
 
@@ -90,7 +91,7 @@ def _bop_truth(recording: Recording, ids: Mapping[str, int], names: Sequence[str
 def _scene_truth(recording: Recording, scene: Path, ids: Mapping[str, int], names: Sequence[str]) -> Truth:
     """The annotations in a folder that belong to another recording of the same frames.
 
-    Matched by stamp where stamps.txt or image numbers in nanoseconds say when an image was taken, else one by one.
+    Matched by stamp where stamps.txt or image numbers that are times say when an image was taken, else one by one.
     """
     known = read_annotations(scene)
     stamps = _image_stamps(scene, known)
@@ -98,8 +99,7 @@ def _scene_truth(recording: Recording, scene: Path, ids: Mapping[str, int], name
         by_stamp = sorted((stamp, im_id) for im_id, stamp in stamps.items())
         chosen = [_nearest(by_stamp, stamp) for stamp in recording.stamps_ns]
     else:
-        camera = scene / "scene_camera.json"
-        images = sorted(int(k) for k in (read_json(camera, "the intrinsics") if camera.exists() else known))
+        images = sorted(scene_cameras(scene) if (scene / SCENE_CAMERA).exists() else known)
         if len(images) != len(recording):
             raise DatasetError(f"{scene} describes {len(images)} images, {recording.path} has {len(recording)} frames; "
                                f"add {STAMPS_FILE} with a line `image_number stamp_in_seconds` for each image")
@@ -120,7 +120,8 @@ def _image_stamps(scene: Path, known: Mapping[int, tuple[Annotation, ...]]) -> d
         except (ValueError, ArithmeticError) as error:
             raise DatasetError(f"{file} must have a line `image_number stamp_in_seconds` for each image, it begins "
                                f"with {rows[0]!r}") from error
-    return {im_id: im_id for im_id in known} if known and min(known) >= NANOSECOND_STEM else None
+    times = {im_id: time for im_id in known if (time := time_of(im_id)) is not None}
+    return times if times and len(times) == len(known) else None
 
 
 def _nearest(by_stamp: Sequence[tuple[int, int]], stamp_ns: int) -> int | None:

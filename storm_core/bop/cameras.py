@@ -1,6 +1,7 @@
 """scene_camera.json and camera.json: intrinsics, depth unit and where the depth camera is. mm -> m here."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from storm_core.errors import DatasetError, InputError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.pose import inverse, require_pose
 
+SCENE_CAMERA = "scene_camera.json"
 MM = 1e-3
 """BOP stores lengths in mm; one of them in metres."""
 
@@ -69,10 +71,38 @@ def parse_camera(entry: Any, source: str) -> CameraEntry:
                        source=source)
 
 
+def scene_cameras(scene: Path) -> dict[int, Any]:
+    """{image number: entry} of scene_camera.json; keys may be padded with zeros.
+
+    Raises:
+      DatasetError: the file is missing or damaged, or two entries are for one image.
+    """
+    file = scene / SCENE_CAMERA
+    content = read_json(file, "the intrinsics of every image")
+    if not isinstance(content, dict):
+        raise DatasetError(f"{file} must hold a JSON object {{im_id: camera}}, got {type(content).__name__}")
+    return by_number(content, file)
+
+
+def by_number(content: Mapping[str, Any], file: Path) -> dict[int, Any]:
+    """{number: entry} of a JSON object with numbers as keys, which may be padded with zeros; other keys are left out.
+
+    Raises:
+      DatasetError: two keys are one number.
+    """
+    out = {}
+    for key, entry in content.items():
+        if key.isdigit():
+            if int(key) in out:
+                raise DatasetError(f"{file} has two entries for {int(key)}; remove one")
+            out[int(key)] = entry
+    return out
+
+
 def read_json(file: Path, what: str) -> Any:
     """The content of a JSON file, or a DatasetError that says what the file is needed for."""
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_bytes())  # bytes, so that a byte order mark is understood
     except FileNotFoundError as error:
         raise DatasetError(f"{file} is missing; it holds {what}") from error
     except (OSError, ValueError) as error:

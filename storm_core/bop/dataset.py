@@ -1,16 +1,18 @@
 """BOP ground truth and model lists: scene_gt, scene_gt_info, gt_quality, models_info. mm -> m here."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.bop.cameras import MM, read_json
-from storm_core.errors import DatasetError
+from storm_core.bop.cameras import MM, by_number, read_json
+from storm_core.errors import DatasetError, MeshError
 from storm_core.geometry.pose import from_rotation_translation, require_pose
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,24 +37,56 @@ def read_annotations(scene: Path) -> dict[int, tuple[Annotation, ...]]:
     """{im_id: annotations} of a scene folder.
 
     Raises:
-      DatasetError: scene_gt.json is missing or damaged.
+      DatasetError: scene_gt.json is missing, or one of the files is damaged (names it and the image).
     """
-    truth = read_json(scene / "scene_gt.json", "the ground-truth poses")
-    info_file, quality_file = scene / "scene_gt_info.json", scene / "gt_quality.json"
-    infos = read_json(info_file, "visibility") if info_file.exists() else {}
-    qualities = read_json(quality_file, "how far each pose can be trusted") if quality_file.exists() else {}
+    file, info_file, quality_file = scene / "scene_gt.json", scene / "scene_gt_info.json", scene / "gt_quality.json"
+    infos = _by_image(info_file, "visibility") if info_file.exists() else {}
+    qualities = _by_image(quality_file, "how far each pose can be trusted") if quality_file.exists() else {}
     out: dict[int, tuple[Annotation, ...]] = {}
-    for key, entries in truth.items():
-        info = infos.get(key, [{}] * len(entries))
-        quality = qualities.get(key, {}).get("gt_quality", "good")
-        try:
-            out[int(key)] = tuple(
-                Annotation(obj_id=int(entry["obj_id"]), cam_from_obj=parse_pose(entry, f"{scene} image {key}"),
-                           visible=_visible(extra), good=quality == "good", box=_box(extra))
-                for entry, extra in zip(entries, info, strict=True))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{scene / 'scene_gt.json'}: image {key} is not in BOP format ({error})") from error
+    for im_id, listed in _by_image(file, "the ground-truth poses").items():
+        poses = _each(file, im_id, listed, lambda entry, i=im_id: (
+            int(entry["obj_id"]), parse_pose(entry, f"{scene} image {i}")))
+        seen = _each(info_file, im_id, infos.get(im_id, [{}] * len(poses)), lambda info: (_visible(info), _box(info)))
+        if len(seen) != len(poses):
+            raise DatasetError(f"{info_file}: image {im_id} has {len(seen)} entries, scene_gt.json has {len(poses)}")
+        good = _quality(quality_file, im_id, qualities.get(im_id, {})) == "good"
+        out[im_id] = tuple(Annotation(obj_id=obj_id, cam_from_obj=pose, visible=visible, good=good, box=box)
+                           for (obj_id, pose), (visible, box) in zip(poses, seen, strict=True))
     return out
+
+
+def _by_image(file: Path, what: str) -> dict[int, Any]:
+    content = read_json(file, what)
+    if not isinstance(content, dict):
+        raise DatasetError(f"{file} must hold a JSON object {{im_id: ...}}, got {_shown(content)}")
+    odd = next((key for key in content if not key.isdigit()), None)
+    if odd is not None:
+        raise DatasetError(f"{file} is not in BOP format: its key {odd!r} is no image number")
+    return by_number(content, file)
+
+
+def _each(file: Path, im_id: int, entries: Any, read: Callable[[dict[str, Any]], _T]) -> list[_T]:
+    """What is read of each object in the list of an image; DatasetError names the file and the image."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DatasetError(f"{file}: image {im_id} is not in BOP format: expected a list with an object {{...}} for "
+                           f"each instance, got {_shown(entries)}")
+    try:
+        return [read(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{file}: image {im_id} is not in BOP format ({error})") from error
+
+
+def _quality(file: Path, im_id: int, entry: Any) -> str:
+    if not isinstance(entry, dict):
+        raise DatasetError(f"{file}: image {im_id} is not in BOP format: expected {{gt_quality: ...}}, got "
+                           f"{_shown(entry)}")
+    return str(entry.get("gt_quality", "good"))
+
+
+def _shown(value: Any) -> str:
+    """A value as a short text for messages."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def parse_pose(entry: dict[str, Any], source: str) -> NDArray[np.float64]:
@@ -68,12 +102,18 @@ def parse_pose(entry: dict[str, Any], source: str) -> NDArray[np.float64]:
 
 
 def read_models_info(models: Path) -> dict[int, dict[str, Any]]:
-    """{obj_id: entry} of models_info.json (mm, as in the file); {} for a folder without one."""
+    """{obj_id: entry} of models_info.json (mm, as in the file); {} for a folder without one.
+
+    Raises:
+      MeshError: it does not map ids to properties. DatasetError: it cannot be read.
+    """
     file = models / "models_info.json"
     if not file.exists():
         return {}
-    return {int(key): value for key, value in read_json(file, "sizes and symmetries of the models").items()
-            if key.isdigit()}
+    infos = read_json(file, "sizes and symmetries of the models")
+    if not isinstance(infos, dict) or not all(isinstance(info, dict) for info in infos.values()):
+        raise MeshError(f"{file} must map object ids to their properties, as BOP datasets do")
+    return by_number(infos, file)
 
 
 def object_ids(models: Path, names: Iterable[str]) -> dict[str, int]:
@@ -98,28 +138,32 @@ def read_targets(dataset: Path) -> list[tuple[int, int, int]]:
 
     [] without such a file, and for one that lists images without objects (BOP 2024): see `read_target_images`.
     """
-    return [(int(t["scene_id"]), int(t["im_id"]), int(t["obj_id"]))
-            for t in _targets(dataset, "test_targets_bop19.json") if "obj_id" in t
-            for _ in range(int(t.get("inst_count", 1)))]
+    return [(scene_id, im_id, obj_id)
+            for scene_id, im_id, obj_id, count in _targets(dataset, "test_targets_bop19.json") if obj_id is not None
+            for _ in range(count)]
 
 
 def read_target_images(dataset: Path) -> list[tuple[int, int]]:
     """(scene_id, im_id) of test_targets_bop24.json (or as `read_targets`), each once; [] without such a file."""
-    return list(dict.fromkeys((int(t["scene_id"]), int(t["im_id"]))
-                              for t in _targets(dataset, "test_targets_bop24.json")))
+    return list(dict.fromkeys(target[:2] for target in _targets(dataset, "test_targets_bop24.json")))
 
 
-def _targets(dataset: Path, preferred: str) -> list[dict[str, Any]]:
+def _targets(dataset: Path, preferred: str) -> list[tuple[int, int, int | None, int]]:
+    """(scene_id, im_id, obj_id, instances); obj_id None where only images are listed."""
     files = sorted(dataset.glob("test_targets_*.json"))
     if not files:
         return []
     chosen = next((f for f in files if f.name == preferred), None)
     chosen = chosen or next((f for f in files if f.name == "test_targets_bop19.json"), files[-1])
     entries = read_json(chosen, "the evaluated targets")
-    if not isinstance(entries, list) or not all(isinstance(t, dict) and {"scene_id", "im_id"} <= set(t)
-                                                for t in entries):
-        raise DatasetError(f"{chosen} is not in BOP format; expected a list of {{scene_id, im_id, obj_id, inst_count}}")
-    return entries
+    try:
+        if not isinstance(entries, list):
+            raise TypeError(f"got {_shown(entries)}")
+        return [(int(t["scene_id"]), int(t["im_id"]), int(t["obj_id"]) if "obj_id" in t else None,
+                 int(t.get("inst_count", 1))) for t in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{chosen} is not in BOP format ({error}); expected a list of {{scene_id, im_id, obj_id, "
+                           "inst_count}") from error
 
 
 def _visible(info: dict[str, Any]) -> float:

@@ -15,10 +15,11 @@ from storm_core.bop.cameras import MM
 from storm_core.bop.dataset import read_models_info
 from storm_core.errors import MeshError
 from storm_core.geometry.mesh import ObjectModel
-from storm_core.geometry.mesh_io import METRES
+from storm_core.geometry.mesh_io import METRES, stated_diameter
 from storm_core.geometry.mesh_read import SUFFIXES, read_surface
 from storm_core.geometry.pose import from_rotation_translation, so3_exp
 from storm_core.geometry.surface import diameter
+from storm_core.geometry.symmetry import declared_symmetries
 from storm_core.metrics.pose_error_batch import extreme_points
 
 SYMMETRY_STEP = 0.01
@@ -100,14 +101,14 @@ def bop_symmetries(info: Mapping[str, Any], step: float = SYMMETRY_STEP) -> Arra
 
     Every turn about a continuous axis follows every discrete symmetry; the set need not be a group. STORM's own choice
     is `geometry.symmetry.symmetry_group`.
+
+    Raises:
+      MeshError: a matrix is not rigid, or an axis is zero.
     """
-    discrete = [np.eye(4)]
-    for values in info.get("symmetries_discrete", ()):
-        m = np.asarray(values, float).reshape(4, 4)
-        discrete.append(from_rotation_translation(m[:3, :3], m[:3, 3] * MM))
+    matrices, axes = declared_symmetries(info, MM)
+    discrete = [np.eye(4), *matrices]
     turns = []
-    for entry in info.get("symmetries_continuous", ()):
-        axis, offset = np.asarray(entry["axis"], float), np.asarray(entry["offset"], float) * MM
+    for axis, offset in axes:
         count = int(np.ceil(np.pi / step))
         r = so3_exp(np.arange(count)[:, None] * (2 * np.pi / count) * (axis / np.linalg.norm(axis)))
         turns.append(from_rotation_translation(r, offset - r @ offset))
@@ -132,13 +133,12 @@ def _load(path: Path, info: Mapping[str, Any], scale: float) -> EvalModel:
     if faces.min() < 0 or faces.max() >= len(points) or not np.isfinite(points).all():
         raise MeshError(f"mesh {path} is damaged: a face without vertex, or a vertex that is no number")
     measured = diameter(points)
-    stated = float(info.get("diameter", 0.0)) * MM
+    stated = stated_diameter(info, path)
     if measured <= 0 or (stated > 0 and not 0.8 < measured / stated < 1.25):
         raise MeshError(f"mesh {path} is {measured:.4g} m across, but models_info.json says {stated:.4g} m (BOP: mm); "
                         "correct --mesh-unit, the mesh or models_info.json")
     try:
         symmetries = bop_symmetries(info)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MeshError(f"{path.parent / 'models_info.json'}: the symmetries of {path.stem} are not in BOP format "
-                        f"({error})") from error
+    except MeshError as error:
+        raise MeshError(f"{path.parent / 'models_info.json'}, {path.stem}: {error}") from error
     return EvalModel(points=points, faces=faces.astype(np.int32), diameter=stated or measured, symmetries=symmetries)

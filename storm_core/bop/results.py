@@ -120,7 +120,7 @@ def time_per_image_s(estimates: Iterable[PoseEstimate]) -> float:
 def _read_csv(file: Path) -> list[PoseEstimate]:
     out = []
     try:
-        with file.open(newline="") as stream:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
             for number, row in enumerate(csv.reader(stream), 1):
                 if not row or (number == 1 and row[0] == HEADER[0]):
                     continue
@@ -133,8 +133,8 @@ def _read_csv(file: Path) -> list[PoseEstimate]:
                 except ValueError as error:
                     raise DatasetError(f"{file} line {number} is not a BOP result ({error}); expected "
                                        f"{','.join(HEADER)}") from error
-    except OSError as error:
-        raise DatasetError(f"cannot read predictions {file}: {error}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"cannot read predictions {file}: {error}; expected a BOP CSV in UTF-8") from error
     return out
 
 

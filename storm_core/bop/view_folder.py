@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from storm_core.bags.folder import images_by_number, read_frame
-from storm_core.bop.cameras import parse_camera, read_json
+from storm_core.bags.folder import read_frame
+from storm_core.bags.image_files import images_by_number
+from storm_core.bop.cameras import parse_camera, read_json, scene_cameras
 from storm_core.bop.dataset import read_annotations
 from storm_core.errors import DatasetError
 from storm_core.geometry.camera import PinholeCamera
@@ -65,13 +66,13 @@ def read_views(folder: Path) -> ReferenceViews:
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{folder / INDEX} is not in the form of `storm render views` ({error!r})") from error
     colors, depths = images_by_number(folder / "rgb"), images_by_number(folder / "depth")
-    cameras = read_json(folder / "scene_camera.json", "the intrinsics of every view")
+    cameras = scene_cameras(folder)
     annotations = read_annotations(folder)
     lacking = [k for k in range(count * len(lights)) if k not in colors or k not in depths or k not in annotations]
     if lacking or not lights or count < 1:
         raise DatasetError(f"{folder} lacks view {lacking[0] if lacking else 0} of {count * len(lights)}; render the "
                            "views again")
-    frames = [read_frame(colors[k], depths[k], parse_camera(cameras.get(str(k)), f"{folder} view {k}"), k)
+    frames = [read_frame(colors[k], depths[k], parse_camera(cameras.get(k), f"{folder} view {k}"), k)
               for k in range(count * len(lights))]
     size = frames[0].camera.width
     if any(f.camera.width != size or f.camera.height != size for f in frames):

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from storm_core.bags.folder import align_depth, images_by_number
-from storm_core.bop.cameras import CameraEntry, parse_camera, read_json
+from storm_core.bags.folder import align_depth
+from storm_core.bags.image_files import COLOR_FOLDERS, images_by_number
+from storm_core.bop.cameras import SCENE_CAMERA, CameraEntry, parse_camera, scene_cameras
 from storm_core.errors import DatasetError
 from storm_core.geometry.camera import PinholeCamera
 
@@ -24,7 +25,7 @@ class SceneViews:
 
     @property
     def has_cameras(self) -> bool:
-        return (self._scene / "scene_camera.json").is_file()
+        return (self._scene / SCENE_CAMERA).is_file()
 
     @property
     def has_depth(self) -> bool:
@@ -47,8 +48,8 @@ class SceneViews:
         return align_depth(depth, self.camera(im_id), entry, str(file))
 
     def _entry(self, im_id: int) -> CameraEntry:
-        source = self._scene / "scene_camera.json"
-        entry = self._entries.get(str(im_id))
+        source = self._scene / SCENE_CAMERA
+        entry = self._entries.get(im_id)
         if entry is None:
             raise DatasetError(f"{source} has no entry for image {im_id}")
         return parse_camera(entry, f"{source} [{im_id}]")
@@ -70,17 +71,14 @@ class SceneViews:
         return self._files[folder][im_id]
 
     @cached_property
-    def _entries(self) -> Mapping[str, Any]:
-        content = read_json(self._scene / "scene_camera.json", "the intrinsics of every image")
-        if not isinstance(content, dict):
-            raise DatasetError(f"{self._scene / 'scene_camera.json'} must hold a JSON object {{im_id: camera}}")
-        return content
+    def _entries(self) -> Mapping[int, Any]:
+        return scene_cameras(self._scene)
 
     @cached_property
     def _files(self) -> dict[str, dict[int, Path]]:
         """Colour first: it decides the size."""
         return {name: images_by_number(self._scene / name) if (self._scene / name).is_dir() else {}
-                for name in ("rgb", "gray", "depth")}
+                for name in (*COLOR_FOLDERS, "depth")}
 
 
 def _cut_short(file: Path) -> bool:

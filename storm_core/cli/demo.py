@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storm_core.cli.arguments import add_config, add_json, add_seed, assignments
-from storm_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from storm_core.simulation.recording import SimulatedRecording
@@ -50,10 +49,9 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.simulation.recording import SimulatedRecording
     from storm_core.simulation.truth import load_simulated_truth
 
-    if args.seed < 0:
-        raise ConfigError(f"--seed must not be negative, got {args.seed}")
     simulated = SimulatedRecording("demo", args.seed, oversample=1 if args.fast else 2)
-    home = Path(args.out) / RECORDINGS / simulated.name
+    out = Path(args.out).expanduser()
+    home = out / RECORDINGS / simulated.name
     given = dict(assignments(args.overrides)) | {"models": str(home / "models"), "objects": simulated.targets}
     config = read_config(args.config or None, given)
     _render(home, simulated)
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     recording = open_recording(home / BAG)
     with ExitStack() as outputs_to_keep:
         json_file = outputs_to_keep.enter_context(whole_file(args.json)) if args.json else None
-        folder = outputs_to_keep.enter_context(whole_folder(args.out))
+        folder = outputs_to_keep.enter_context(whole_folder(out))
         outputs, extra = through_nodes(config, recording, models, count=len(recording), rate_hz=simulated.rate_hz)
         truth = load_simulated_truth(home, tuple(models))
         results = write_run(folder, command="demo", config=config, models=models, recording=recording, outputs=outputs,
@@ -71,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
             json_file.write_text(to_json(results))
     print(table(results))
     print(events_table(results))
-    print(f"\nreport     {Path(args.out) / 'report.html'}")
+    print(f"\nreport     {out / 'report.html'}")
     if not args.fast:
-        print(f"video      {Path(args.out) / 'overlay.mp4'}")
+        print(f"video      {out / 'overlay.mp4'}")
     print(f"recording  {home / BAG}")
     problems = failures(results)
     for problem in problems:

@@ -126,7 +126,7 @@ def read_query(picture: Path, depth: str, camera: str, *, needs_depth: bool) -> 
     import numpy as np
 
     from storm_core.bags.folder import read_frame
-    from storm_core.bop.cameras import parse_camera, read_json
+    from storm_core.bop.cameras import parse_camera
     from storm_core.geometry.camera import PinholeCamera
     from storm_core.types import Frame
 
@@ -137,7 +137,7 @@ def read_query(picture: Path, depth: str, camera: str, *, needs_depth: bool) -> 
     for file in (picture, *(Path(p) for p in (depth, camera) if p)):
         if not file.is_file():
             raise DatasetError(f"{file} does not exist")
-    entry = parse_camera(_camera_of(picture, read_json(Path(camera), "the intrinsics")), camera) if camera else None
+    entry = parse_camera(_camera_of(picture, Path(camera)), camera) if camera else None
     if depth and entry is not None:
         return read_frame(picture, Path(depth), entry, 1)
     pixels = cv2.imread(str(picture), cv2.IMREAD_COLOR)
@@ -152,10 +152,14 @@ def read_query(picture: Path, depth: str, camera: str, *, needs_depth: bool) -> 
                  camera=known, stamp_ns=1)
 
 
-def _camera_of(picture: Path, content: Any) -> Any:
-    """The camera itself, or the picture's entry of a scene_camera.json, whose keys are image numbers."""
-    number = str(int(picture.stem)) if picture.stem.isdigit() else ""
-    return content[number] if isinstance(content, dict) and number in content else content
+def _camera_of(picture: Path, file: Path) -> Any:
+    """The camera in a file itself, or the picture's entry of a scene_camera.json, whose keys are image numbers."""
+    from storm_core.bop.cameras import by_number, read_json
+
+    content = read_json(file, "the intrinsics")
+    if not isinstance(content, dict) or not picture.stem.isdigit():
+        return content
+    return by_number(content, file).get(int(picture.stem), content)
 
 
 def _localizer(args: argparse.Namespace, config: "StormConfig") -> "tuple[list[str], Localizer]":

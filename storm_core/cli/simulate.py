@@ -34,8 +34,6 @@ def run(args: argparse.Namespace) -> int:
     from storm_core.simulation.dataset import BAG, SCENE, write_simulation
     from storm_core.simulation.recording import SimulatedRecording
 
-    if args.seed < 0:
-        raise ConfigError(f"--seed must not be negative, got {args.seed}")
     images, bag = FORMATS[args.format]
     if args.scenario == "benchmark":
         return simulate_benchmark.run(args, images, bag)
@@ -43,16 +41,17 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) is not None:
             raise ConfigError(f"--{option.replace('_', '-')} belongs to storm simulate benchmark, not to scenario "
                               f"{args.scenario!r}")
+    out = Path(args.out).expanduser()
     for name in ("models", "test", BAG):
-        if (Path(args.out) / name).exists():
-            raise ConfigError(f"{Path(args.out) / name} exists already; remove it or choose another --out")
+        if (out / name).exists():
+            raise ConfigError(f"{out / name} exists already; remove it or choose another --out")
     recording = SimulatedRecording(args.scenario, args.seed)
-    with whole_folder(args.out) as folder:
+    with whole_folder(out) as folder:
         write_simulation(folder, recording, images=images, bag=bag, progress=lambda frames: tqdm(
             frames, total=len(recording), unit="frame", disable=None, desc="render"))
-    print(f"objects  {', '.join(recording.models)}\nmodels   {Path(args.out) / 'models'}")
+    print(f"objects  {', '.join(recording.models)}\nmodels   {out / 'models'}")
     if images:
-        print(f"scene    {Path(args.out) / SCENE}")
+        print(f"scene    {out / SCENE}")
     if bag:
-        print(f"bag      {Path(args.out) / BAG}")
+        print(f"bag      {out / BAG}")
     return 0

@@ -6,9 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from storm_core.bags.folder import images_by_number, read_frame
+from storm_core.bags.folder import read_frame
+from storm_core.bags.image_files import color_folder, images_by_number
 from storm_core.bags.recording import FRAME_RATE
-from storm_core.bop.cameras import parse_camera, read_json
+from storm_core.bop.cameras import SCENE_CAMERA, parse_camera, scene_cameras
 from storm_core.errors import DatasetError
 from storm_core.types import Frame
 
@@ -41,8 +42,8 @@ def scene_images(scene: Path, im_ids: Iterable[int] | None = None) -> tuple[Imag
     Raises:
       DatasetError: scene_camera.json is missing or damaged, or the scene holds nothing at all.
     """
-    cameras = _cameras(scene)
-    rgbs, depths = _files(scene / "rgb"), _files(scene / "depth")
+    cameras = scene_cameras(scene)
+    rgbs, depths = _files(color_folder(scene)), _files(scene / "depth")
     wanted = sorted({*cameras, *rgbs} if im_ids is None else set(im_ids))
     if im_ids is None and not wanted:
         raise DatasetError(f"{scene} is empty: no images in rgb/, no entry in scene_camera.json; remove the folder or "
@@ -60,22 +61,15 @@ def read_image(image: ImageFiles) -> Frame:
       DatasetError: a part is missing, damaged or contradicts another (names the file).
     """
     stem = f"{image.im_id:06d}"
-    for folder, file in (("rgb", image.rgb), ("depth", image.depth)):
+    scene = Path(image.folder)
+    for folder, file in ((color_folder(scene), image.rgb), (scene / "depth", image.depth)):
         if not file:
-            raise DatasetError(f"{Path(image.folder) / folder / stem}.* is missing")
-    source = Path(image.folder) / "scene_camera.json"
+            raise DatasetError(f"{folder / stem}.* is missing")
+    source = scene / SCENE_CAMERA
     if image.camera is None:
         raise DatasetError(f"{source} has no entry for image {image.im_id}")
     camera = parse_camera(image.camera, f"{source} [{image.im_id}]")
     return read_frame(Path(image.rgb), Path(image.depth), camera, image.stamp_ns)
-
-
-def _cameras(scene: Path) -> dict[int, Any]:
-    file = scene / "scene_camera.json"
-    content = read_json(file, "the intrinsics of every image")
-    if not isinstance(content, dict):
-        raise DatasetError(f"{file} must hold a JSON object {{im_id: camera}}, got {type(content).__name__}")
-    return {int(key): entry for key, entry in content.items() if key.isdigit()}
 
 
 def _files(folder: Path) -> dict[int, Path]:

@@ -7,6 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from storm_core.errors import InputError
 
+_ROUNDED = 1e-6
+"""Entries of K that must be 0 or 1 may be off by rounding."""
+_SKEW = 1e-3
+"""Skew / fx that moves no pixel of a usual image by half a pixel, so that it may be left out."""
+
 
 @dataclass(frozen=True)
 class PinholeCamera:
@@ -39,13 +44,19 @@ class PinholeCamera:
         """From a 3x3 matrix K [px] of a whole image (row-major list of 9 accepted).
 
         Raises:
-          InputError: K is not 9 numbers, or implausible for this image size (crops may be; whole images may not).
+          InputError: K is not 9 numbers, has skew or another last row than 0 0 1, or is implausible for this image
+            size (crops may be; whole images may not).
         """
         m = np.asarray(k, float)
         if m.size != 9:
             raise InputError(f"K must have 9 numbers, got {m.size}")
         m = m.reshape(3, 3)
         camera = PinholeCamera(width, height, float(m[0, 0]), float(m[1, 1]), float(m[0, 2]), float(m[1, 2]))
+        # A transposed K would otherwise pass with the principal point in the corner.
+        if np.abs(m[[1, 2, 2], [0, 0, 1]]).max() > _ROUNDED or abs(m[2, 2] - 1) > _ROUNDED:
+            raise InputError(f"K must be [fx 0 cx; 0 fy cy; 0 0 1], got {m.tolist()}; is it transposed?")
+        if abs(m[0, 1]) > _SKEW * camera.fx:
+            raise InputError(f"K has a skew of {m[0, 1]:.4g} px, which is not supported; rectify the images")
         camera.require_plausible()
         return camera
 

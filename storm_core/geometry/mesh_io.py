@@ -118,12 +118,28 @@ def load_model(path: Path | str, *, name: str | None = None, unit: str = "auto",
     shown_vertices, shown_faces = _shown(full_vertices, full_faces, max_faces, color.textured)
     colors = color.at(shown_vertices / scale, shown_faces)
     warnings += _remarks(full_vertices, full_faces, colors)
-    symmetries = symmetry_group(info or {}, 1e-3)
+    try:
+        symmetries = symmetry_group(info or {}, 1e-3)
+    except MeshError as error:
+        raise MeshError(f"{path.parent / 'models_info.json'}, {path.stem}: {error}") from error
     vertices32, faces32 = shown_vertices.astype(np.float32), shown_faces.astype(np.int32)
     return ObjectModel(
         name=name or path.stem, vertices=vertices32, faces=faces32, colors=colors, diameter=raw * scale,
         symmetries=symmetries, eval_vertices=eval_vertices, warnings=warnings,
         sha256=_digest(vertices32, faces32, colors, symmetries, eval_vertices))
+
+
+def stated_diameter(info: Mapping[str, Any], path: Path) -> float:
+    """Diameter of a mesh file as its entry of models_info.json has it [m], 0 when it has none.
+
+    Raises:
+      MeshError: it is no number, or negative.
+    """
+    value = info.get("diameter", 0.0)
+    if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+        raise MeshError(f"{path.parent / 'models_info.json'}, {path.stem}: diameter must be a length in mm, got "
+                        f"{value!r}; correct it or leave it out")
+    return value * 1e-3
 
 
 # What is in the folder.
@@ -166,7 +182,7 @@ def _models_info(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        infos = json.loads(path.read_text())
+        infos = json.loads(path.read_bytes())  # bytes, so that a byte order mark is understood
     except (OSError, ValueError) as error:
         raise MeshError(f"cannot read {path}: {error}") from error
     if not isinstance(infos, dict) or not all(isinstance(info, dict) for info in infos.values()):
@@ -231,7 +247,7 @@ def _check_size(path: Path, raw: float, scale: float, info: Mapping[str, Any] | 
         fits = " or ".join(_fitting(raw))
         raise MeshError(f"mesh {path} would be {size:.4g} m across when its numbers are in {unit}; STORM handles "
                         f"{SMALLEST} to {LARGEST:g} m: " + (f"set mesh_unit to {fits}" if fits else "scale the mesh"))
-    stated = float((info or {}).get("diameter", 0.0)) * 1e-3
+    stated = stated_diameter(info or {}, path)
     if stated > 0 and not 0.8 < size / stated < 1.25:
         raise MeshError(f"mesh {path} is {size:.4g} m across when its numbers are in {unit}, but models_info.json says "
                         f"{stated:.4g} m (BOP: mm); correct mesh_unit, the mesh or models_info.json")

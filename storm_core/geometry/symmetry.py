@@ -38,8 +38,9 @@ def symmetry_group(info: Mapping[str, Any], unit_scale: float, *, step_deg: floa
     Raises:
       MeshError: a matrix is not rigid, an axis is zero, or the transforms generate no small group.
     """
-    discrete = [np.eye(4)] + [_discrete(m, unit_scale) for m in info.get("symmetries_discrete", ())]
-    axes = [_axis(entry, unit_scale) for entry in info.get("symmetries_continuous", ())]
+    matrices, declared = declared_symmetries(info, unit_scale)
+    discrete = [np.eye(4), *map(_exact, matrices)]
+    axes = [(axis / np.linalg.norm(axis), offset) for axis, offset in declared]
     if any(np.linalg.norm(np.cross(axes[0][0], axis)) > 1e-3 for axis, _ in axes[1:]):
         return _about(_ball(max(step_deg, 30.0)), axes[0][1])
     generators = list(discrete)
@@ -49,6 +50,25 @@ def symmetry_group(info: Mapping[str, Any], unit_scale: float, *, step_deg: floa
         angles = np.arange(count) * (2 * np.pi / count)
         generators = [turn @ d for d in discrete for turn in _about(so3_exp(angles[:, None] * axis), offset)]
     return _closed(np.array(generators))
+
+
+def declared_symmetries(info: Mapping[str, Any], unit_scale: float) -> tuple[list[NDArray[np.float64]],
+                                                                             list[tuple[NDArray[np.float64], ...]]]:
+    """The symmetries as an entry of models_info.json has them, checked, in metres.
+
+    Returns:
+      The discrete transforms (4, 4), rotations as rounded in the file; (axis (3,) of any length, point on it (3,)) of
+      each continuous symmetry.
+
+    Raises:
+      MeshError: as `symmetry_group`, but for the group.
+    """
+    entries = {key: info.get(key, []) for key in ("symmetries_discrete", "symmetries_continuous")}
+    for key, value in entries.items():
+        if not isinstance(value, (list, tuple)):
+            raise MeshError(f"{key} must be a list, got {value!r}")
+    return ([_discrete(m, unit_scale) for m in entries["symmetries_discrete"]],
+            [_axis(entry, unit_scale) for entry in entries["symmetries_continuous"]])
 
 
 def nearest_equivalent(cam_from_obj: ArrayLike, symmetries: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -185,24 +205,37 @@ def _ball(step_deg: float) -> NDArray[np.float64]:
     return Rotation.from_euler("zyz", angles, degrees=True).as_matrix()
 
 
-def _discrete(values: ArrayLike, unit_scale: float) -> NDArray[np.float64]:
-    m = np.array(values, float).reshape(-1)
+def _discrete(values: Any, unit_scale: float) -> NDArray[np.float64]:
+    m = _numbers(values)
     if m.size != 16 or not np.isfinite(m).all():
-        raise MeshError(f"symmetries_discrete needs 16 finite numbers per transform, got {m.size}: {m.tolist()}")
+        raise MeshError(f"symmetries_discrete needs 16 finite numbers per transform, got {values!r}")
     m = m.reshape(4, 4)
     if np.abs(m[:3, :3] @ m[:3, :3].T - np.eye(3)).max() > 1e-2 or np.linalg.det(m[:3, :3]) < 0:
         raise MeshError(f"symmetries_discrete holds a matrix that is no rotation: {m[:3, :3].tolist()}")
+    return from_rotation_translation(m[:3, :3], m[:3, 3] * unit_scale)
+
+
+def _exact(m: NDArray[np.float64]) -> NDArray[np.float64]:
     u, _, vt = np.linalg.svd(m[:3, :3])  # rounded numbers in the file would add up in products
-    return from_rotation_translation(u @ vt, m[:3, 3] * unit_scale)
+    return from_rotation_translation(u @ vt, m[:3, 3])
 
 
-def _axis(entry: Mapping[str, Any], unit_scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    axis = np.asarray(entry.get("axis", ()), float)
-    offset = np.asarray(entry.get("offset", (0, 0, 0)), float)
-    if axis.shape != (3,) or offset.shape != (3,) or not np.linalg.norm(axis) > 1e-6:
+def _axis(entry: Any, unit_scale: float) -> tuple[NDArray[np.float64], ...]:
+    known = entry if isinstance(entry, Mapping) else {}
+    axis, offset = _numbers(known.get("axis", ())), _numbers(known.get("offset", (0, 0, 0)))
+    finite = axis.shape == offset.shape == (3,) and np.isfinite([axis, offset]).all()
+    if not finite or np.linalg.norm(axis) <= 1e-6:
         raise MeshError("symmetries_continuous needs axis (3 numbers, not all 0) and offset (3 numbers), got "
-                        f"{dict(entry)}")
-    return axis / np.linalg.norm(axis), offset * unit_scale
+                        f"{entry!r}")
+    return axis, offset * unit_scale
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """Numbers of a JSON file in one row; none for what is no array of numbers."""
+    try:
+        return np.array(values, float).reshape(-1)
+    except (TypeError, ValueError):
+        return np.empty(0)
 
 
 def _closed(generators: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from storm_core.bags.folder import images_by_number, scene_folders
+from storm_core.bags.folder import scene_folders
+from storm_core.bags.image_files import pair_images
 from storm_core.bags.recording import Recording, is_bag
 from storm_core.bags.rosbag import open_bag
 from storm_core.geometry.camera import PinholeCamera
@@ -62,7 +63,7 @@ def _file_images(recording: Recording, frames: int) -> Iterator[bytes]:
     """Contents of image files; of those whose size nothing else near has, only a name that differs."""
     scenes: dict[int, dict[int, Path]] = {}
     for folder in scene_folders(recording.path):
-        scenes[int(folder.name) if folder.name.isdigit() else 0] = images_by_number(folder / "rgb")
+        scenes[int(folder.name) if folder.name.isdigit() else 0] = {p.number: p.rgb for p in pair_images(folder)}
     files = [scenes[scene_id][im_id] for scene_id, im_id in recording.ids[:frames]]
     sizes = [0, *(f.stat().st_size for f in files), 0]
     for k, file in enumerate(files, 1):

@@ -168,6 +168,24 @@ def test_damaged_models_info(tmp_path: Path) -> None:
         load_models(folder)
 
 
+@pytest.mark.parametrize(("entry", "complaint"), [
+    ({"diameter": None}, "diameter must be a length in mm, got None"), ({"diameter": "x"}, "got 'x'"),
+    ({"diameter": -3.0}, "got -3.0"), ({"symmetries_discrete": None}, "symmetries_discrete must be a list, got None"),
+    ({"symmetries_discrete": [["z"] * 16]}, "16 finite numbers"),
+    ({"symmetries_continuous": "z"}, "symmetries_continuous must be a list, got 'z'"),
+])
+def test_wrong_values_in_models_info_are_named(tmp_path: Path, entry: dict, complaint: str) -> None:
+    folder = bop_folder(tmp_path, {"1": entry})
+    with pytest.raises(MeshError, match=rf"models_info\.json, obj_000001: .*{complaint}"):
+        load_models(folder)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path) -> None:
+    folder = bop_folder(tmp_path, {"1": {"name": "box"}})
+    (folder / "models_info.json").write_text((folder / "models_info.json").read_text(), encoding="utf-8-sig")
+    assert list(load_models(folder, ["box"])) == ["box"]
+
+
 def test_warnings_for_holes_far_origin_and_no_colour(tmp_path: Path) -> None:
     mesh = trimesh.creation.box(extents=(0.1, 0.1, 0.1))
     mesh.update_faces(np.arange(12) > 1)

@@ -112,9 +112,11 @@ def test_repeated_images_are_counted_without_decoding(tmp_path: Path) -> None:
         ids = tuple((0, k) for k in range(6))
 
     rng = np.random.default_rng(0)
-    (tmp_path / "rgb").mkdir()
+    for part in ("rgb", "depth"):
+        (tmp_path / part).mkdir()
     images = rng.integers(0, 255, (6, 20, 20, 3), np.uint8)
     for k in range(6):
         cv2.imwrite(str(tmp_path / "rgb" / f"{k:06d}.png"), images[2 if k in (3, 4) else k])
+        cv2.imwrite(str(tmp_path / "depth" / f"{k:06d}.png"), images[k, ..., 0].astype(np.uint16))
     assert repeated_images(Folder(), 6) == 2  # type: ignore[arg-type]
     assert repeated_images(Folder(), 4) == 1  # type: ignore[arg-type]

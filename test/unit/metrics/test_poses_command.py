@@ -203,6 +203,25 @@ def test_what_cannot_be_measured_is_left_out_and_never_zero(
     assert "proj_px" not in r["objects"]["1"]
 
 
+def test_annotations_alone_are_enough_for_mssd(score: Callable[..., dict], broken: Path) -> None:
+    for file in broken.glob("test/*/*"):
+        if file.is_dir():
+            shutil.rmtree(file)
+        elif not file.name.startswith("scene_gt"):
+            file.unlink()
+    assert score(perfect(), "--metrics", "mssd", data=broken)["bop19"]["ar_mssd"] == 1.0
+
+
+def test_grey_images_and_padded_keys(score: Callable[..., dict], broken: Path) -> None:
+    for scene in (broken / "test").iterdir():
+        (scene / "rgb").rename(scene / "gray")
+        for name in ("scene_camera", "scene_gt", "scene_gt_info"):
+            content = json.loads((scene / f"{name}.json").read_text())
+            (scene / f"{name}.json").write_text(json.dumps({f"{int(k):06d}": v for k, v in content.items()}))
+    r = score(perfect(), data=broken)
+    assert all(r["bop19"][k] == 1.0 for k in ARS) and r["skipped"] == []
+
+
 def test_chosen_metrics(score: Callable[..., dict]) -> None:
     r = score(perfect(), "--metrics", "mssd")
     assert r["bop19"]["ar_mssd"] == 1.0 and r["bop19"]["ar"] is None and r["left_out"].keys() == {"vsd", "mspd"}
@@ -222,12 +241,45 @@ def test_no_usable_image_is_an_error(broken: Path, capsys: pytest.CaptureFixture
     assert "vsd cannot be measured in any image" in capsys.readouterr().err
 
 
+def in_scene(dataset: Path, name: str, text: str) -> None:
+    (dataset / "test" / "000001" / f"{name}.json").write_text(text)
+
+
+def each_info(dataset: Path, **changes: object) -> None:
+    infos = json.loads((dataset / "test" / "000001" / "scene_gt_info.json").read_text())
+    in_scene(dataset, "scene_gt_info", json.dumps({k: [i | changes for i in v] for k, v in infos.items()}))
+
+
+def in_info(dataset: Path, **changes: object) -> None:
+    file = dataset / "models_eval" / "models_info.json"
+    infos = json.loads(file.read_text())
+    file.write_text(json.dumps(infos | {"1": infos["1"] | changes}))
+
+
 @pytest.mark.parametrize(("break_it", "message"), [
     (lambda d: shutil.rmtree(d / "test" / "000002"), "in scene 2, which is not there"),
     (lambda d: (d / "models_eval" / "obj_000005.ply").unlink(), "no mesh of object 5"),
     (lambda d: (d / "models_eval" / "obj_000005.ply").write_text("ply"), "obj_000005.ply"),
     (lambda d: (d / "test_targets_bop19.json").write_text('{"1": 2}'), "not in BOP format"),
-    (lambda d: (d / "test" / "000001" / "scene_gt.json").write_text("{"), "scene_gt.json")])
+    (lambda d: (d / "test_targets_bop19.json").write_text('[{"scene_id": "x", "im_id": 0, "obj_id": 1}]'), "'x'"),
+    (lambda d: in_scene(d, "scene_gt", "{"), "scene_gt.json"),
+    (lambda d: in_scene(d, "scene_gt", "[]"), "scene_gt.json must hold a JSON object"),
+    (lambda d: in_scene(d, "scene_gt", '{"0": null}'), "scene_gt.json: image 0 is not in BOP format"),
+    (lambda d: in_scene(d, "scene_gt", '{"0.5": []}'), "scene_gt.json is not in BOP format: its key '0.5'"),
+    (lambda d: in_scene(d, "scene_gt_info", "[]"), "scene_gt_info.json must hold a JSON object"),
+    (lambda d: in_scene(d, "scene_gt_info", '{"0": [null]}'), "scene_gt_info.json: image 0 is not in BOP format"),
+    (lambda d: in_scene(d, "scene_gt_info", '{"0": []}'), "scene_gt_info.json: image 0 has 0 entries, scene_gt.json"),
+    (lambda d: each_info(d, visib_fract="x"), "scene_gt_info.json: image 0 is not in BOP format"),
+    (lambda d: each_info(d, bbox_visib=[None, 1, 2, 3]), "scene_gt_info.json: image 0 is not in BOP format"),
+    (lambda d: in_scene(d, "gt_quality", '{"0": "good"}'), "gt_quality.json: image 0 is not in BOP format"),
+    (lambda d: (d / "models_eval" / "models_info.json").write_text("[]"), "must map object ids to their properties"),
+    (lambda d: in_info(d, diameter=None), "models_info.json, obj_000001: diameter must be a length in mm, got None"),
+    (lambda d: in_info(d, diameter="x"), "got 'x'"), (lambda d: in_info(d, diameter=float("nan")), "got nan"),
+    (lambda d: in_info(d, symmetries_discrete=None), "obj_000001: symmetries_discrete must be a list"),
+    (lambda d: in_info(d, symmetries_discrete=[[0] * 16]), "no rotation"),
+    (lambda d: in_info(d, symmetries_continuous="z"), "symmetries_continuous must be a list, got 'z'"),
+    (lambda d: in_info(d, symmetries_continuous=["z"]), "symmetries_continuous needs axis"),
+    (lambda d: in_info(d, symmetries_continuous=[{"axis": [0, 0, 0], "offset": [0, 0, 0]}]), "not all 0")])
 def test_a_damaged_dataset_is_one_named_error(broken: Path, capsys: pytest.CaptureFixture[str],
                                               break_it: Callable[[Path], object], message: str) -> None:
     break_it(broken)
@@ -309,6 +361,17 @@ def test_a_target_list_that_contradicts_the_truth_is_named(
     assert r["bop19"]["ar"] == 1.0 and r["mean"]["add_01d"] < 1.0
     said = capsys.readouterr().err
     assert "contradicts scene_gt.json in 1 places; first: 5 of object" in said and "BOP's AR does not" in said
+
+
+def test_tables_in_other_encodings(tmp_path: Path) -> None:
+    row = "scene_id,im_id,obj_id,score,R,t,time\n1,2,3,0.5,1 0 0 0 1 0 0 0 1,1 2 3,0\n"
+    file = tmp_path / "p.csv"
+    file.write_text(row, encoding="utf-8-sig")
+    assert len(read_predictions(file)) == 1
+    for content in (row.encode("utf-16"), bytes(range(256)), b"\x00" * 9):
+        file.write_bytes(content)
+        with pytest.raises(DatasetError, match=str(file)):
+            read_predictions(file)
 
 
 def test_time_per_image() -> None:

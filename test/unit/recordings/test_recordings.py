@@ -172,11 +172,95 @@ def test_plain_folder(tmp_path: Path) -> None:
 
 def test_the_fingerprint_knows_the_input_but_not_the_truth(tmp_path: Path) -> None:
     scene = scene_at(tmp_path / "000001")
-    before = open_recording(scene).sha256
+    depth = scene / "depth" / "000001.tif"
+    pixels = cv2.imread(str(scene / "depth" / "000001.png"), cv2.IMREAD_UNCHANGED)
+    (scene / "depth" / "000001.png").unlink()
+    cv2.imwrite(str(depth), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    before, size = open_recording(scene).sha256, depth.stat().st_size
     (scene / "scene_gt.json").write_text("{}")
     assert open_recording(scene).sha256 == before
+    pixels[30:] = 0
+    cv2.imwrite(str(depth), pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    changed = open_recording(scene).sha256
+    assert changed != before and depth.stat().st_size == size
     cv2.imwrite(str(scene / "rgb" / "000001.png"), np.zeros((64, 96, 3), np.uint8))
-    assert open_recording(scene).sha256 != before
+    assert open_recording(scene).sha256 not in (before, changed)
+
+
+def named_at(path: Path, colors: dict[str, int], depths: dict[str, int]) -> Path:
+    """A plain folder: {stem: value}, colour images of that grey value and depth images of that many mm."""
+    for part, images in (("rgb", colors), ("depth", depths)):
+        (path / part).mkdir(parents=True)
+        for stem, value in images.items():
+            pixels = np.full((8, 12, 3), value, np.uint8) if part == "rgb" else np.full((8, 12), value, np.uint16)
+            cv2.imwrite(str(path / part / f"{stem}.png"), pixels)
+    (path / "camera.json").write_text(json.dumps({"fx": 12, "fy": 12, "cx": 6, "cy": 4}))
+    return path
+
+
+NAMES = {
+    "TUM": ({f"130503110{k}.175304": k for k in (3, 1, 2)}, {f"130503110{k}.160407": k for k in (0, 1, 2, 3, 4)}),
+    "TUM with gaps": ({f"130503110{k}.175304": k for k in range(1, 5)} | {"1305031104.5": 9},
+                      {f"130503110{k}.190000": k for k in range(1, 5)}),
+    "not padded": ({f"frame_{k}": k for k in range(12)}, {f"frame_{k}": k for k in range(12)}),
+    "two words": ({f"{k}_color": k for k in (1, 2, 11)}, {f"{k}_depth": k for k in (1, 2, 3, 11)}),
+    "numbers and words": ({f"{k:04d}": k for k in (1, 2, 3)}, {f"depth_{k}": k for k in (0, 1, 2, 3)}),
+    "no numbers": ({"far": 1, "near": 2}, {"far": 1, "mid": 5, "near": 2}),
+    "other clock": ({"9.9": 1, "10.05": 2}, {"9.91": 1, "10.06": 2}),
+}
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_depth_is_found_by_name(tmp_path: Path, names: str) -> None:
+    recording = open_recording(named_at(tmp_path / "mine", *NAMES[names]))
+    values = [(int(f.rgb[0, 0, 0]), round(float(f.depth[0, 0]) * 1e3)) for f in recording.frames()]
+    assert values == [(k, k) for k in sorted(NAMES[names][0].values()) if k != 9 or names == "not padded"]
+    assert list(recording.stamps_ns) == sorted(set(recording.stamps_ns)) and recording.stamps_ns[0] > 0
+
+
+@pytest.mark.parametrize(("colors", "depths", "complaint"), [
+    (("a_1", "a_2"), ("b_1", "b_3"), "a_2.png has no depth image"),
+    (("left", "right"), ("near", "far"), "left.png has no depth image"),
+    (("1305031101.1", "1305031102.1"), ("1305031101.2", "1305031102.2"), "1101.1.png has no depth image.*20 ms"),
+    (("1700000000033", "1700000000066", "1700000000100"), ("1700000000033", "1700000000066"),
+     "100.png has no depth image"),
+    (("1", "01"), ("1",), "both image 1"), (("1", "far"), ("1", "far"), "far.png is no number"),
+    (("1305031101.1", "take_two"), ("1305031101.1", "take_two"), "take_two.png has no time in its name"),
+])
+def test_images_without_partner_are_named(tmp_path: Path, colors: tuple[str, ...], depths: tuple[str, ...],
+                                          complaint: str) -> None:
+    with pytest.raises(DatasetError, match=complaint):
+        open_recording(named_at(tmp_path / "mine", dict.fromkeys(colors, 1), dict.fromkeys(depths, 1)))
+
+
+@pytest.mark.parametrize(("stem", "stamp_ns"), [
+    ("1700000000", 1_700_000_000 * 10**9), ("1700000000033", 1_700_000_000_033 * 10**6),
+    ("1700000000033333", 1_700_000_000_033_333 * 10**3), ("1700000000033333444", 1_700_000_000_033_333_444),
+    ("cam_1700000000.033333444", 1_700_000_000_033_333_444), ("6000000000000000", 6 * 10**15),
+    ("20240131", round((1 + 20240131 / 30) * 1e9)), ("3", round(1.1e9)), ("0.25", 1_250_000_000),
+])
+def test_times_in_names_are_told_apart_by_their_size(tmp_path: Path, stem: str, stamp_ns: int) -> None:
+    assert open_recording(named_at(tmp_path / "mine", {stem: 1}, {stem: 1})).stamps_ns == (stamp_ns,)
+
+
+def test_a_scene_number_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "000007")
+    assert len(open_recording(scene, scene=7)) == 2
+    with pytest.raises(DatasetError, match="no scene 3; it has 7"):
+        open_recording(scene, scene=3)
+    with pytest.raises(DatasetError, match="leave out --scene 3"):
+        open_recording(named_at(tmp_path / "mine", {"1": 1}, {"1": 1}), scene=3)
+    with pytest.raises(DatasetError, match="is a bag.*leave out --scene 0"):
+        open_recording(bag_at(tmp_path / "bag"), scene=0)
+
+
+def test_grey_images_stand_in_for_colour(tmp_path: Path) -> None:
+    scene = scene_at(tmp_path / "test" / "000001")
+    (scene / "rgb").rename(scene / "gray")
+    for file in (scene / "gray").iterdir():
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+    frame = next(open_recording(tmp_path).frames())
+    assert frame.rgb.shape == (64, 96, 3) and (frame.rgb == frame.rgb[..., :1]).all()
 
 
 def test_scene_without_camera(tmp_path: Path) -> None:
@@ -191,6 +275,10 @@ def test_scene_without_camera(tmp_path: Path) -> None:
     ([0.9, 0, 0.47, 0, 0.9, 0.31, 0, 0, 1], "implausible"),
     ([90, 0, 470, 0, 91, 31, 0, 0, 1], "another image size"),
     ([90, 0, 120, 0, 91, 31, 0, 0, 1], "another image size"),
+    ([90, 0, 0, 0, 91, 0, 47.3, 31.8, 1], "transposed"),
+    ([90, 0, 47.3, 5, 91, 31.8, 0, 0, 1], "transposed"),
+    ([90, 0, 47.3, 0, 91, 31.8, 0, 0, 2], "0 0 1"),
+    ([90, 5, 47.3, 0, 91, 31.8, 0, 0, 1], "skew of 5 px"),
 ])
 def test_wrong_intrinsics(tmp_path: Path, k: list[float], complaint: str) -> None:
     with pytest.raises(DatasetError, match=complaint):
@@ -242,7 +330,7 @@ class _Info:
 
     def __init__(self, d: list[float], model: str) -> None:
         self.k, self.d, self.distortion_model = CAMERA.matrix.reshape(9), np.array(d), model
-        self.p = np.hstack([2 * CAMERA.matrix, np.zeros((3, 1))]).reshape(12)
+        self.p = np.hstack([np.diag([2, 2, 1]) @ CAMERA.matrix, np.zeros((3, 1))]).reshape(12)
 
 
 def test_lens_distortion_is_removed() -> None:

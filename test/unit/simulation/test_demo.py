@@ -79,8 +79,9 @@ def test_demo_renders_once_and_judges(short_demo, monkeypatch, tmp_path, capsys)
     before = (rendered / "bag" / "metadata.yaml").stat().st_mtime_ns
     # A second run, now with wrong answers: same recording, exit status 1, one line that says why.
     monkeypatch.setattr(replay, "through_nodes", answers(lambda recording: recording.path.parent, 0.1))
+    monkeypatch.setenv("HOME", str(tmp_path))
     capsys.readouterr()
-    assert main(["demo", "--out", str(out), "--fast"]) == 1
+    assert main(["demo", "--out", "~/demo", "--fast"]) == 1
     assert "off by more than 0.2 diameter" in capsys.readouterr().err
     assert (rendered / "bag" / "metadata.yaml").stat().st_mtime_ns == before
 

@@ -143,9 +143,11 @@ def test_visible_masks_match_their_annotation(still):
         assert info["bbox_visib"] == [u.min(), v.min(), u.max() - u.min() + 1, v.max() - v.min() + 1]
 
 
-def test_simulate_refuses_to_overwrite(still, capsys):
-    assert main(["simulate", "still", "--out", str(still)]) == 1
-    assert "exists already" in capsys.readouterr().err
+def test_simulate_refuses_to_overwrite(still, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(still.parent))
+    for out in (str(still), f"~/{still.name}"):
+        assert main(["simulate", "still", "--out", out]) == 1
+        assert f"{still / 'models'} exists already" in capsys.readouterr().err
 
 
 def test_simulate_into_a_file_is_one_clear_line(tmp_path, capsys):
