@@ -52,13 +52,20 @@ SAME_SIDE = 0.97
 
 
 @njit(cache=True, fastmath=FAST)
+def crop_focal(fx, fy):  # noqa: ANN001
+    """The focal length [px] that decides how wide a crop is: fx, and more where pixels are so tall that its margin,
+    which bears 2 %, would not hold the object's height."""
+    return max(fx, fy / 1.02)
+
+
+@njit(cache=True, fastmath=FAST)
 def crop_camera(pose, center, diameter, cam, side):  # noqa: ANN001
     """Crop camera (fx, fy, cx, cy) plus (x0, y0, step): full-resolution pixel = (x0, y0) + step * crop pixel."""
     x = pose[0, 0] * center[0] + pose[0, 1] * center[1] + pose[0, 2] * center[2] + pose[0, 3]
     y = pose[1, 0] * center[0] + pose[1, 1] * center[1] + pose[1, 2] * center[2] + pose[1, 3]
     z = pose[2, 0] * center[0] + pose[2, 1] * center[1] + pose[2, 2] * center[2] + pose[2, 3]
     z = max(z, 0.02)
-    step = CROP_DIAMETERS * diameter * max(cam[0], cam[1]) / z / side
+    step = CROP_DIAMETERS * diameter * crop_focal(cam[0], cam[1]) / z / side
     x0 = cam[0] * x / z + cam[2] - 0.5 * step * (side - 1)
     y0 = cam[1] * y / z + cam[3] - 0.5 * step * (side - 1)
     out = np.empty(7)

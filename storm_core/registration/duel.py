@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.evidence.compare import inlier_tolerance
+from storm_core.evidence.compare import crop_focal, inlier_tolerance
 from storm_core.evidence.features import FrameFeatures
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
@@ -128,7 +128,7 @@ def cut_out(frame: Frame, model: ObjectModel, cam_from_obj: NDArray[np.float64])
     """What the frame shows within REACH of the pose (4, 4): nearest pixels, nothing is resampled."""
     cam, center = frame.camera, cam_from_obj[:3, :3] @ model.center + cam_from_obj[:3, 3]
     half = REACH * model.diameter / center[2]
-    step = 2 * half * max(cam.fx, cam.fy) / SIDE
+    step = 2 * half * crop_focal(cam.fx, cam.fy) / SIDE
     u0 = cam.cx + cam.fx * center[0] / center[2] - step * SIDE / 2
     v0 = cam.cy + cam.fy * center[1] / center[2] - step * SIDE / 2
     x, y = (np.floor(first + np.arange(SIDE) * step + 0.5).astype(int) for first in (u0, v0))

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.evidence.columns import N_INSIDE, N_MASKED, N_OCCLUDED
-from storm_core.evidence.compare import CROP_DIAMETERS
+from storm_core.evidence.compare import CROP_DIAMETERS, crop_focal
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 
@@ -23,7 +23,7 @@ def mask_agreement(table: NDArray[np.float64], cam_from_objs: NDArray[np.float64
       table: of `compare` for the poses (N, 4, 4), with this mask and this side [px].
     """
     z = np.maximum(cam_from_objs[:, 2, :3] @ model.center + cam_from_objs[:, 2, 3], 0.02)
-    step = CROP_DIAMETERS * model.diameter * max(camera.fx, camera.fy) / z / side
+    step = CROP_DIAMETERS * model.diameter * crop_focal(camera.fx, camera.fy) / z / side
     mask_area = mask.sum() / step**2
     both = table[:, N_MASKED]
     silhouette = np.maximum(table[:, N_INSIDE] - table[:, N_OCCLUDED], both)

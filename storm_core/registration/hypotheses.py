@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from storm_core.evidence.compare import crop_focal
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import from_rotation_translation
 from storm_core.geometry.viewpoints import super_fibonacci_rotations
@@ -27,7 +28,7 @@ def poses_from_mask(frame: Frame, model: ObjectModel, mask: NDArray[np.bool_], n
     rotations = super_fibonacci_rotations(n_rotations)
     start = observed + 0.25 * model.diameter * direction
     poses = from_rotation_translation(rotations, start - rotations @ model.center)
-    side, step = 48, 1.3 * model.diameter * max(frame.camera.fx, frame.camera.fy) / start[2] / 48
+    side, step = 48, 1.3 * model.diameter * crop_focal(frame.camera.fx, frame.camera.fy) / start[2] / 48
     middle = frame.camera.project(start)
     camera = frame.camera.crop(
         middle[0] - step * (side - 1) / 2, middle[1] - step * (side - 1) / 2, 1 / step, side, side
