@@ -25,7 +25,7 @@ def load_pretrained(kind: Any, folder: Path, what: str, *, types: tuple[str, ...
 
     found = model_type(folder, what)
     if types and found not in types:
-        raise WeightsError(f"{folder} holds a {found}, not {what} ({' or '.join(types)}); give the folder of that model")
+        raise WeightsError(f"{folder} holds a {found}, not {what} ({' or '.join(types)}); give that folder")
     try:
         model, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, EOFError,
@@ -37,8 +37,8 @@ def load_pretrained(kind: Any, folder: Path, what: str, *, types: tuple[str, ...
     lacking = sorted(name for name in report["missing_keys"] if not name.startswith(unused))
     lacking += sorted(str(entry[0]) for entry in report["mismatched_keys"])
     if lacking:
-        raise WeightsError(f"{folder} does not hold all of {what}: {lacking[0]} and {len(lacking) - 1} more tensors are "
-                           "missing or of another shape; fetch it again, or give the folder of that model")
+        raise WeightsError(f"{folder} does not hold all of {what}: {lacking[0]} and {len(lacking) - 1} more tensors "
+                           "are missing or of another shape; fetch it again, or give the folder of that model")
     return model.eval()
 
 

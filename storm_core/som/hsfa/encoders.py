@@ -69,7 +69,8 @@ def open_dino(folder: Path, settings: NetworkSettings) -> nn.Module:
 
     Raises:
       BackendError: transformers is missing.
-      WeightsError: the folder holds no such model or only parts of it, or one of another width or patch size than the network has.
+      WeightsError: the folder holds no such model or only parts of it, or one of another width or patch size than the
+        network has.
     """
     require_packages("the DINOv2 backbone", "torch", "transformers")
     from transformers import Dinov2WithRegistersModel
