@@ -148,9 +148,12 @@ def test_objects_are_split_and_pictures_with_validation_objects_do_not_train() -
     assert split_objects(keys, 0.2, 3) == (training, validation) != split_objects(keys, 0.2, 4)
     held = next(iter(validation))
     shown = [frozenset(["d/0", held]), frozenset(training), frozenset(), frozenset([held])]
-    assert pictures_for(shown, training, validation) == [1]
+    assert pictures_for(shown, shown, training, validation) == [1]
+    hidden = [*shown[:1], shown[1] | {held}, *shown[2:]]
     with pytest.raises(ConfigError, match="val_objects"):
-        pictures_for(shown[:1], training, validation)
+        pictures_for(shown, hidden, training, validation)
+    with pytest.raises(ConfigError, match="val_objects"):
+        pictures_for(shown[:1], shown[:1], training, validation)
     with pytest.raises(ConfigError, match="cannot both"):
         split_objects(["a"], 0.5, 0)
 
