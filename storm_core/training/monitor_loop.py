@@ -23,6 +23,7 @@ from storm_core.report.atomic import whole_file
 from storm_core.training.logs import open_logs
 from storm_core.training.monitor_config import TrainingArguments
 from storm_core.training.moving_average import MovingAverage
+from storm_core.training.run_folder import require_own_folder
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -97,7 +98,8 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
     if settings.device != "cpu" and not torch.cuda.is_available():
         raise BackendError(f"training.device is {settings.device}, but torch sees no CUDA device; use cpu")
     folder = Path(settings.out).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        require_own_folder(folder, "train monitor", CHECKPOINT, ("data", "pair", "training"))
     task.module.to(settings.device)
     state = task.trained_state()
     learned = [p for p in task.module.parameters() if p.requires_grad]

@@ -83,6 +83,18 @@ def test_a_run_in_two_parts_is_the_run_in_one(records: Path, tmp_path: Path) -> 
     assert 0 <= figures["auroc"] <= 1 and {"accuracy", "ece", "auroc_shift"} <= set(figures)
 
 
+def test_the_folder_of_another_training_is_left_alone(records: Path, tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch: make full").set_num_threads(1)
+    (tmp_path / "state.pt").write_bytes(b"x")
+    (tmp_path / "log.jsonl").write_text("theirs")
+    assert main(options(records, tmp_path, 2)) == 1
+    assert "state.pt is of another run than `storm train monitor`" in capsys.readouterr().err
+    assert (tmp_path / "log.jsonl").read_text() == "theirs"
+    assert main([*options(records, tmp_path / "none", 2), "--resume"]) == 1
+    assert not (tmp_path / "none").exists(), "a refused run leaves no folder behind"
+
+
 def _keep_and_stop(keep):  # noqa: ANN001, ANN202
     def stopping(*args) -> None:  # noqa: ANN002
         keep(*args)
