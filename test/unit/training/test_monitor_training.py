@@ -1,5 +1,6 @@
 """Training of the small verifier: its records, and a run that stops and goes on."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def _keep_and_stop(keep):  # noqa: ANN001, ANN202
         keep(*args)
         raise KeyboardInterrupt
     return stopping
+
+
+@pytest.mark.parametrize(("module", "command"), [("verifier", []), ("covariance", ["--bop-dir", "none"])])
+def test_a_file_that_cannot_be_written_is_said_before_the_work(
+        module: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    def collect(*args: object, **more: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(importlib.import_module(f"storm_core.training.{module}"), "collect", collect)
+    (tmp_path / "file").write_text("")
+    assert main(["train", module, *command, "--json", str(tmp_path / "file" / "r.json")]) == 1
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_without_torch_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch,
