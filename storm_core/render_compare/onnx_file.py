@@ -60,10 +60,10 @@ class OnnxRefiner:
         options.intra_op_num_threads = threads
         try:
             self._session: Any = onnxruntime.InferenceSession(path.read_bytes(), options)
-        except (OSError, RuntimeError, ValueError) as error:
+            _, _, channels, crop, _ = self._session.get_inputs()[0].shape
+        except Exception as error:  # the errors of onnxruntime share no other base
             raise WeightsError(f"cannot read {path} ({type(error).__name__}); write it again with "
                                "storm_core.render_compare.onnx_file.export_refiner") from error
-        _, _, channels, crop, _ = self._session.get_inputs()[0].shape
         self.shape = NetworkShape(channels=channels, crop=crop)
 
     def motions(self, pairs: Array) -> tuple[Array, Array]:
