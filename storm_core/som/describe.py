@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.errors import WeightsError
+from storm_core.models.devices import require_torch_device
 from storm_core.models.packages import require_packages
 from storm_core.models.pretrained import load_pretrained
 
@@ -25,10 +26,11 @@ class Describer:
         """Load model and processor from a folder in the form of `transformers`.
 
         Raises:
-          BackendError: torch or transformers is missing.
+          BackendError: torch, transformers or the device is missing.
           WeightsError: the folder does not hold an image-text-to-text model.
         """
         require_packages("storm describe", "torch", "transformers")
+        require_torch_device(device, "--device")
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:

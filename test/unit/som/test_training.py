@@ -12,7 +12,7 @@ import pytest
 
 from storm_core.cli import main as cli
 from storm_core.config import OnboardingConfig
-from storm_core.errors import ConfigError
+from storm_core.errors import BackendError, ConfigError
 from storm_core.types import Frame
 from test.real_data import ROOT
 from test.synthetic import bracket, pose, textured_box
@@ -298,6 +298,11 @@ def test_the_command_trains_on_bop_data_resumes_and_refuses_to_overwrite(tmp_pat
 
 @pytest.mark.parametrize(("name", "text"), [("checkpoint.pt", "x"), ("config.yaml", "model: {}\ntraining: {}\n"),
                                             ("config.yaml", "{bad"), ("results.json", '{"command": "evaluate"}')])
+def test_a_split_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["train", "som", "--bop", str(tmp_path / "nope"), "--out", str(tmp_path / "run")]) == 1
+    assert f"{tmp_path / 'nope'} does not exist" in capsys.readouterr().err
+
+
 def test_the_folder_of_another_training_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture, name: str,
                                                       text: str) -> None:
     (tmp_path / name).write_text(text)
@@ -309,3 +314,5 @@ def test_the_folder_of_another_training_is_left_alone(tmp_path: Path, capsys: py
 def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join("cpu") == ALONE
+    with pytest.raises(BackendError, match="device 'foo' is no device"):
+        join("foo")

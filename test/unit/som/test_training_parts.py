@@ -164,7 +164,10 @@ def test_settings_come_from_yaml_and_are_checked(tmp_path: Path) -> None:
     settings, network = read_settings(file, {"loss.dice": 2.0})
     assert (settings.steps, settings.data.synthetic, settings.loss.dice, network.dim) == (7, 3, 2.0, 64)
     for wrong, words in (({"amp": "int4"}, "amp"), ({"stepz": 3}, "steps"), ({"network.dmi": 3}, "dmi"),
-                         ({"augment.mirror": "always"}, "achiral"), ({"batch": 0}, "outside")):
+                         ({"augment.mirror": "always"}, "achiral"), ({"batch": 0}, "outside"),
+                         ({"network.heads": 0}, "heads must"), ({"network.patch_px": 0}, "patch_px must"),
+                         ({"network.input_px": -8}, "input_px must"), ({"network.iou_dim": 0}, "iou_dim must"),
+                         ({"network.text_dim": -1}, "text_dim must")):
         with pytest.raises(ConfigError, match=words):
             read_settings(None, wrong)
     shipped, full = read_settings(ROOT / "config" / "train_som_full.yaml", {})

@@ -96,6 +96,16 @@ def test_the_folder_of_another_training_is_left_alone(records: Path, tmp_path: P
     assert not (tmp_path / "none").exists(), "a refused run leaves no folder behind"
 
 
+def test_a_device_that_is_not_there_is_said_before_records_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch", reason="training needs torch: make full")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert main([*options(tmp_path / "records", tmp_path, 2), "--set", "training.device=cuda:7"]) == 1
+    assert "training.device is cuda:7" in capsys.readouterr().err
+    assert not (tmp_path / "records").exists()
+
+
 def _keep_and_stop(keep):  # noqa: ANN001, ANN202
     def stopping(*args) -> None:  # noqa: ANN002
         keep(*args)
