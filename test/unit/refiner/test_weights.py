@@ -39,6 +39,9 @@ def test_damaged_files_are_one_clear_error(tmp_path: Path) -> None:
         path.write_bytes(wrong)
         with pytest.raises(WeightsError, match="damaged or no safetensors file"):
             load_pair_weights(path, "refiner")
+    path.write_bytes(content[:-8] + b"\xff" * 8)
+    with pytest.raises(WeightsError, match="not finite"):
+        load_pair_weights(path, "refiner")
     write_tensors(path, {"x": np.zeros(3, np.float32)}, {})
     with pytest.raises(WeightsError, match="not those of STORM's refiner"):
         load_pair_weights(path, "refiner")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from storm_core.cli.main import main
-from storm_core.errors import DatasetError
+from storm_core.errors import ConfigError, DatasetError
 from storm_core.models import packages
 from storm_core.training import monitor_scenes
+from storm_core.training.monitor_config import read_training
 from storm_core.training.monitor_records import read_records, write_records
 from storm_core.training.monitor_scenes import FIRST_SEED, OBJECTS, RIGHT, WRONG, Kind, looks_wrong
 
@@ -104,6 +105,12 @@ def test_a_device_that_is_not_there_is_said_before_records_are_made(tmp_path: Pa
     assert main([*options(tmp_path / "records", tmp_path, 2), "--set", "training.device=cuda:7"]) == 1
     assert "training.device is cuda:7" in capsys.readouterr().err
     assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_a_batch_holds_as_many_right_poses_as_wrong_ones(batch: int) -> None:
+    with pytest.raises(ConfigError, match="training.batch"):
+        read_training(None, {"training.batch": batch})
 
 
 def _keep_and_stop(keep):  # noqa: ANN001, ANN202
