@@ -296,13 +296,13 @@ def test_the_command_trains_on_bop_data_resumes_and_refuses_to_overwrite(tmp_pat
     assert "--synthetic" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "text"), [("checkpoint.pt", "x"), ("config.yaml", "model: {}\ntraining: {}\n"),
-                                            ("config.yaml", "{bad"), ("results.json", '{"command": "evaluate"}')])
 def test_a_split_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["train", "som", "--bop", str(tmp_path / "nope"), "--out", str(tmp_path / "run")]) == 1
     assert f"{tmp_path / 'nope'} does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "text"), [("checkpoint.pt", "x"), ("config.yaml", "model: {}\ntraining: {}\n"),
+                                            ("config.yaml", "{bad"), ("results.json", '{"command": "evaluate"}')])
 def test_the_folder_of_another_training_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture, name: str,
                                                       text: str) -> None:
     (tmp_path / name).write_text(text)
