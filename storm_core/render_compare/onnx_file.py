@@ -48,6 +48,13 @@ def export_refiner(weights: PairWeights, path: Path) -> None:
                       dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), dynamo=True, external_data=False, verbose=False)
 
 
+def _session_errors() -> list[type[Exception]]:
+    """The errors of onnxruntime, which share no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
 class OnnxRefiner:
     """A `refiner.Network` that is a refiner, run by onnxruntime."""
 
@@ -61,7 +68,7 @@ class OnnxRefiner:
         try:
             self._session: Any = onnxruntime.InferenceSession(path.read_bytes(), options)
             _, _, channels, crop, _ = self._session.get_inputs()[0].shape
-        except Exception as error:  # the errors of onnxruntime share no other base
+        except (OSError, RuntimeError, ValueError, IndexError, *_session_errors()) as error:
             raise WeightsError(f"cannot read {path} ({type(error).__name__}); write it again with "
                                "storm_core.render_compare.onnx_file.export_refiner") from error
         self.shape = NetworkShape(channels=channels, crop=crop)

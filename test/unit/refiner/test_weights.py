@@ -153,6 +153,8 @@ def test_a_damaged_onnx_file_is_one_clear_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(packages, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(SessionOptions=SimpleNamespace,
                                                                     InferenceSession=session))
+    state = SimpleNamespace(InvalidProtobuf=InvalidProtobuf, version="1")
+    monkeypatch.setitem(sys.modules, "onnxruntime.capi", SimpleNamespace(onnxruntime_pybind11_state=state))
     (tmp_path / "refiner.onnx").write_bytes(b"cut")
     with pytest.raises(WeightsError, match=r"cannot read .*InvalidProtobuf"):
         OnnxRefiner(tmp_path / "refiner.onnx")
