@@ -83,6 +83,8 @@ def scene_folders(path: Path, scene: int | None = None) -> list[Path]:
     Raises:
       DatasetError: there are none, or not the wanted one.
     """
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; pass a folder of images or a bag (.mcap, .db3, .bag)")
     if not path.is_dir():
         raise DatasetError(f"{path} is a file of unknown kind; pass a folder of images or a bag (.mcap, .db3, .bag)")
     if is_scene(path):

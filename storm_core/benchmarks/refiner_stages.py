@@ -14,6 +14,7 @@ from storm_core.config import RefinerConfig
 from storm_core.errors import BackendError
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.viewpoints import super_fibonacci_rotations
+from storm_core.models.devices import require_torch_device
 from storm_core.models.packages import require_packages
 from storm_core.render_compare.choice import open_network, open_weights
 from storm_core.render_compare.crops import crop_pairs
@@ -71,7 +72,7 @@ def foundationpose_network(folder: str, shape: NetworkShape, device: str) -> Ref
     """FoundationPose's own RefineNet with random weights, from the user's checkout; its licence is theirs to follow.
 
     Raises:
-      BackendError: the folder is no checkout, or its modules need something that is not installed.
+      BackendError: the folder is no checkout, or there is no such device.
     """
     require_packages("--foundationpose", "torch")
     import torch
@@ -97,6 +98,7 @@ def foundationpose_network(folder: str, shape: NetworkShape, device: str) -> Ref
             return getattr(self, name)
 
     where = "cpu" if device == "numpy" else device
+    require_torch_device(where, "refiner.device")
     network = module.RefineNet(cfg=Settings(use_BN=True, rot_rep="axis_angle"), c_in=shape.channels).to(where).eval()
 
     @torch.inference_mode()

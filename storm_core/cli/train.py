@@ -61,9 +61,10 @@ def run_covariance(args: argparse.Namespace) -> int:
 
     if args.workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {args.workers}")
-    batch = Batch(collect(Path(args.bop_dir), args.workers))
-    results = report(fit(batch, DEFAULT), DEFAULT, batch)
+    # Opened first: what cannot be written is said before hours of work, not after.
     with whole_file(args.json) as path:
+        batch = Batch(collect(Path(args.bop_dir), args.workers))
+        results = report(fit(batch, DEFAULT), DEFAULT, batch)
         path.write_text(json.dumps(results, indent=1))
     columns = (*GROUPS, "median_level", "frames")
     rows = [("in the 95 % ellipsoid", *columns)]
@@ -85,23 +86,24 @@ def run(args: argparse.Namespace) -> int:
 
     if args.scenes < 3 or args.workers < 1:
         raise ConfigError(f"--scenes must be at least 3 and --workers at least 1, got {args.scenes} and {args.workers}")
-    train = table_of(collect(args.scenes, validation=False, workers=args.workers))
-    held_out = table_of(collect(args.scenes // 3, validation=True, workers=args.workers))
-    fitted = fit(train)
-    figures = report("shipped", DEFAULT, held_out) | report("fitted", fitted, held_out)
-    text = json.dumps(
-        {
-            "features": FEATURES,
-            "center": fitted.center,
-            "weight": fitted.weight,
-            "bias": fitted.bias,
-            "train_rows": len(train.right),
-            **figures,
-            **({"ablation": ablation(train, held_out)} if args.ablation else {}),
-        },
-        indent=1,
-    )
+    # Opened first: what cannot be written is said before hours of work, not after.
     with whole_file(args.json) as path:
+        train = table_of(collect(args.scenes, validation=False, workers=args.workers))
+        held_out = table_of(collect(args.scenes // 3, validation=True, workers=args.workers))
+        fitted = fit(train)
+        figures = report("shipped", DEFAULT, held_out) | report("fitted", fitted, held_out)
+        text = json.dumps(
+            {
+                "features": FEATURES,
+                "center": fitted.center,
+                "weight": fitted.weight,
+                "bias": fitted.bias,
+                "train_rows": len(train.right),
+                **figures,
+                **({"ablation": ablation(train, held_out)} if args.ablation else {}),
+            },
+            indent=1,
+        )
         path.write_text(text)
     print(text)
     return 0

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from storm_core.config import flatten
+    from storm_core.models.devices import require_torch_device
     from storm_core.models.packages import require_packages
     from storm_core.report.atomic import whole_file
     from storm_core.training.monitor_config import read_training
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
                                                        if config.data.source == "pairs" else ()))
     from storm_core.training.monitor_loop import train
 
+    # Before records are made or pictures described, which takes longer than to say what is missing.
+    require_torch_device(config.training.device, "training.device")
     task = _pairs(config) if config.data.source == "pairs" else _crops(config)
     outcome = train(task, config.training, flatten(config), resume=args.resume, wandb=args.wandb_mode)
     if args.json:

@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
                                               ("steps", args.steps), ("wandb", args.wandb)) if value not in ((), None)}
     settings, network = read_settings(args.config or None, given)
     out = Path(args.out)
-    if not args.resume and (out / "state.pt").exists():
-        raise ConfigError(f"{out} holds a run; go on with --resume, or give another --out")
+    if not args.resume:
+        _require_free(out)
 
     from storm_core.models.store import resolve
     from storm_core.som.hsfa.encoders import open_dino
@@ -65,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
     crew = join(settings.device)
     try:
         training, validation, counts = _samples(settings, network, _onboarding(args.cache))
-        if crew.leads:
-            _write_config(out, settings, network)
         with ExitStack() as stack:
             bar = stack.enter_context(tqdm(total=settings.steps, unit="step", disable=None if crew.leads else True))
 
@@ -77,11 +75,13 @@ def run(args: argparse.Namespace) -> int:
                     bar.set_postfix(shown, refresh=False)
 
             outcome = train(out, settings, network, training, validation, crew, resume=args.resume, backbone=backbone,
-                            progress=progress)
+                            begun=lambda: _write_config(out, settings, network), progress=progress)
         if crew.leads:
             head: dict[str, Any] = {"command": "train som", "version": __version__, "machine": machine(),
                                     "seed": settings.seed, "objects": counts}
-            write_summary(out, outcome, head)
+            # A finished run that was only looked at keeps what it found, and how long it took.
+            if outcome.steps_now or not (out / "results.json").exists():
+                write_summary(out, outcome, head)
             if args.json:
                 from storm_core.report.atomic import whole_file
 
@@ -93,6 +93,19 @@ def run(args: argparse.Namespace) -> int:
     finally:
         crew.leave()
     return 0
+
+
+def _require_free(out: Path) -> None:
+    """ConfigError when the folder holds a run, of this kind or another."""
+    from dataclasses import fields
+
+    from storm_core.training.run_folder import require_own_folder
+    from storm_core.training.som.settings import TrainSettings
+    from storm_core.training.som.state import FILE
+
+    if (out / FILE).exists():
+        raise ConfigError(f"{out} holds a run; go on with --resume, or give another --out")
+    require_own_folder(out, "train som", FILE, [*(f.name for f in fields(TrainSettings)), "network"])
 
 
 def _samples(settings: "TrainSettings", network: Any, onboarding: "OnboardingConfig") -> tuple[Any, Any, dict]:

@@ -1,6 +1,7 @@
 """Fetched weights on disk: download, verify, find. Only `fetch` ever uses the network."""
 
 import hashlib
+import http.client
 import json
 import os
 import urllib.error
@@ -75,7 +76,8 @@ def fetch(name: str, progress: Progress | None = None, *, opener: Callable[..., 
       opener: stands in for urllib.request.urlopen.
 
     Raises:
-      WeightsError: unknown name, no connection, refused (gated), or a file whose hash is not the recorded one.
+      WeightsError: unknown name, no connection, refused (gated), or a file that is cut short or has another hash than
+        the recorded one.
     """
     entry = entry_of(name, read_manifest())
     folder = folder_of(entry)
@@ -110,7 +112,8 @@ def _download(entry: Weights, file: WeightsFile, path: Path, progress: Progress 
     digest, size = hashlib.sha256(), 0
     try:
         with opener(request, timeout=_TIMEOUT_S) as answer, _opened(part) as stream:
-            total = int(answer.headers.get("Content-Length") or file.bytes or 0)
+            # Without a recorded size the hub's word counts: a connection that breaks looks like the end of the file.
+            total = file.bytes or int(answer.headers.get("Content-Length") or 0)
             while block := answer.read(_CHUNK):
                 stream.write(block)
                 digest.update(block)
@@ -122,16 +125,16 @@ def _download(entry: Weights, file: WeightsFile, path: Path, progress: Progress 
         why = ("the hub wants an account that accepted its terms: set HF_TOKEN" if error.code in (401, 403)
                else f"the hub answered {error.code}")
         raise WeightsError(f"cannot fetch {entry.name}/{file.name} from {entry.repository}: {why}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         part.unlink(missing_ok=True)
         raise WeightsError(f"cannot fetch {entry.name}/{file.name} from {entry.url(file)} "
                            f"({getattr(error, 'reason', error)}); connect this machine, or copy the files listed by "
                            f"`storm weights list` to {path.parent}") from error
     found = digest.hexdigest()
-    if (file.sha256 and found != file.sha256) or (file.bytes and size != file.bytes):
+    if (file.sha256 and found != file.sha256) or (total and size != total):
         part.unlink(missing_ok=True)
         raise WeightsError(f"{entry.name}/{file.name} arrived with {size} bytes and SHA-256 {found}, expected "
-                           f"{file.bytes or 'any number of'} bytes and {file.sha256 or 'any'}; it was thrown away, try "
+                           f"{total or 'any number of'} bytes and {file.sha256 or 'any'}; it was thrown away, try "
                            "again")
     part.replace(path)
     return found

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from storm_core.errors import WeightsError
 from storm_core.models.packages import require_packages
+from storm_core.models.pretrained import load_pretrained
 from storm_core.monitor.pair_settings import PairSettings
 
 FORMAT = "storm-pair-1"
@@ -84,13 +85,7 @@ def open_backbone(folder: Path) -> nn.Module:
     require_packages("the pair model's backbone", "torch", "transformers")
     from transformers import AutoModel
 
-    try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder} holds no DINOv2 that transformers can load: {error}") from error
-    if not model.config.model_type.startswith("dinov2"):
-        raise WeightsError(f"{folder} holds a {model.config.model_type}, the pair model needs a DINOv2")
-    return model
+    return load_pretrained(AutoModel, folder, "DINOv2", types=("dinov2", "dinov2_with_registers"))
 
 
 def save_pair(path: Path, model: PairModel, state: Mapping[str, Tensor], size: int) -> None:

@@ -48,6 +48,13 @@ def export_refiner(weights: PairWeights, path: Path) -> None:
                       dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), dynamo=True, external_data=False, verbose=False)
 
 
+def _session_errors() -> list[type[Exception]]:
+    """The errors of onnxruntime, which share no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
 class OnnxRefiner:
     """A `refiner.Network` that is a refiner, run by onnxruntime."""
 
@@ -60,10 +67,10 @@ class OnnxRefiner:
         options.intra_op_num_threads = threads
         try:
             self._session: Any = onnxruntime.InferenceSession(path.read_bytes(), options)
-        except (OSError, RuntimeError, ValueError) as error:
+            _, _, channels, crop, _ = self._session.get_inputs()[0].shape
+        except (OSError, RuntimeError, ValueError, IndexError, *_session_errors()) as error:
             raise WeightsError(f"cannot read {path} ({type(error).__name__}); write it again with "
                                "storm_core.render_compare.onnx_file.export_refiner") from error
-        _, _, channels, crop, _ = self._session.get_inputs()[0].shape
         self.shape = NetworkShape(channels=channels, crop=crop)
 
     def motions(self, pairs: Array) -> tuple[Array, Array]:

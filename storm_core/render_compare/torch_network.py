@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from storm_core.errors import BackendError
+from storm_core.models.devices import require_torch_device
 from storm_core.render_compare.forward import check_tensors
 from storm_core.render_compare.networks import RefineNet, ScoreNet
 from storm_core.render_compare.shape import NetworkShape
@@ -20,8 +20,7 @@ def built(weights: PairWeights, device: str) -> RefineNet | ScoreNet:
     Raises:
       WeightsError: they do not fit. BackendError: no such device.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BackendError(f"refiner.device is {device}, but torch sees no CUDA device; use cpu or numpy")
+    require_torch_device(device, "refiner.device")
     check_tensors(weights)
     network = RefineNet(weights.shape) if weights.kind == "refiner" else ScoreNet(weights.shape)
     state = {name: torch.from_numpy(value.copy()) for name, value in weights.tensors.items()}

@@ -64,5 +64,8 @@ def load_pair_weights(path: Path | str, kind: str) -> PairWeights:
     if found != kind:
         raise WeightsError(f"{file} holds a {found}, not a {kind}; give the weights of a {kind}")
     floats = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+    broken = [name for name, value in floats.items() if not np.isfinite(value).all()]
+    if broken:
+        raise WeightsError(f"{file} is damaged: {broken[0]} holds numbers that are not finite; fetch or train it again")
     return PairWeights(kind, floats, shape, scaling, facts, metadata.get("license", "unknown"),
                        hashlib.sha256(file.read_bytes()).hexdigest())

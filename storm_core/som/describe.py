@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.errors import WeightsError
+from storm_core.models.devices import require_torch_device
 from storm_core.models.packages import require_packages
+from storm_core.models.pretrained import load_pretrained
 
 PROMPT = ("These pictures show one object from several sides. List visual attributes of which you are certain: kind of "
           "object, shape, main colours, material, printed words. Answer with keywords separated by spaces, no "
@@ -24,20 +26,21 @@ class Describer:
         """Load model and processor from a folder in the form of `transformers`.
 
         Raises:
-          BackendError: torch or transformers is missing.
+          BackendError: torch, transformers or the device is missing.
           WeightsError: the folder does not hold an image-text-to-text model.
         """
         require_packages("storm describe", "torch", "transformers")
+        require_torch_device(device, "--device")
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         try:
             # The PIL image processor: the other one needs torchvision, which a CPU torch does not come with.
             self._processor = AutoProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-            self._model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, dtype="auto")
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise WeightsError(f"{folder} holds no image-text-to-text model that this transformers can load: "
+        except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+            raise WeightsError(f"{folder} holds no processor of pictures and text that this transformers can load: "
                                f"{error}") from error
-        self._model = self._model.to(device).eval()
+        self._model = load_pretrained(AutoModelForImageTextToText, folder, "image-text-to-text model",
+                                      dtype="auto").to(device)
 
     def describe(self, pictures: Sequence[NDArray[np.uint8]]) -> str:
         """Keywords for the object that all pictures (H, W, 3) show, deterministic."""

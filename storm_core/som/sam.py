@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from storm_core.errors import WeightsError
 from storm_core.interfaces import Localizer
 from storm_core.models.packages import require_packages
+from storm_core.models.pretrained import load_pretrained
 from storm_core.som.hsfa.prompts import Prompts, prompts_from
 from storm_core.types import Frame, Hint, Localization, NotFound
 
@@ -35,10 +36,8 @@ class TransformersSam:
         require_packages("SAM 2", "torch", "transformers")
         from transformers import Sam2Model
 
-        try:
-            self._model = Sam2Model.from_pretrained(folder, local_files_only=True).to(device).eval()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise WeightsError(f"{folder} holds no SAM 2 that transformers can load: {error}") from error
+        # The published folders call themselves sam2_video: they also hold what follows masks through videos.
+        self._model = load_pretrained(Sam2Model, folder, "SAM 2", types=("sam2", "sam2_video")).to(device)
 
     def segment(self, rgb: NDArray[np.uint8], prompts: Prompts) -> NDArray[np.bool_]:
         import torch

@@ -27,7 +27,7 @@ class DataArguments:
 @dataclass(frozen=True)
 class TrainingArguments:
     steps: int = param(6000, "optimiser steps in total", "", 1, 10_000_000)
-    batch: int = param(96, "poses or pairs per step", "", 1, 4096)
+    batch: int = param(96, "poses or pairs per step, half of them right: an even number", "", 2, 4096)
     learning_rate: float = param(2e-3, "of AdamW, after the warm-up", "", 1e-7, 1.0)
     warmup: int = param(100, "steps over which the rate rises", "", 0, 1_000_000)
     weight_decay: float = param(1e-3, "of AdamW", "", 0.0, 1.0)
@@ -50,6 +50,8 @@ class MonitorTraining:
         check(self)
         if self.data.source == "pairs" and not self.data.pairs:
             raise ConfigError("data.pairs is empty; data.source: pairs needs a JSONL file of picture pairs")
+        if self.training.batch % 2:
+            raise ConfigError(f"training.batch must be even, half right and half wrong, got {self.training.batch}")
         require_device(self.training.device)
 
 

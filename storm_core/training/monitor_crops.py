@@ -56,7 +56,7 @@ class CropTask:
         """Half right, half wrong, each disturbed anew."""
         rng = np.random.default_rng([self._seed, number])
         half = self._batch // 2
-        rows = np.concatenate([rng.choice(self._sides[0], self._batch - half), rng.choice(self._sides[1], half)])
+        rows = np.concatenate([rng.choice(self._sides[0], half), rng.choice(self._sides[1], half)])
         crops = augmented(self._training.crops[rows], rng)
         return (torch.from_numpy(inputs(crops)),), torch.from_numpy(self._training.right[rows])
 

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import ConfigError, WeightsError
 from storm_core.metrics.calibration import calibration
 from storm_core.metrics.ranking import auroc, fpr_at_tpr
+from storm_core.models.devices import require_torch_device
 from storm_core.report.atomic import whole_file
 from storm_core.training.logs import open_logs
 from storm_core.training.monitor_config import TrainingArguments
 from storm_core.training.moving_average import MovingAverage
+from storm_core.training.run_folder import require_own_folder
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -92,12 +94,13 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
       described: the settings of the run, for the log.
 
     Raises:
-      ConfigError: the folder holds another run, or there is none to resume. WeightsError: its checkpoint is damaged.
+      ConfigError: the folder holds another run, or there is none to resume. BackendError: no such device.
+      WeightsError: its checkpoint is damaged.
     """
-    if settings.device != "cpu" and not torch.cuda.is_available():
-        raise BackendError(f"training.device is {settings.device}, but torch sees no CUDA device; use cpu")
+    require_torch_device(settings.device, "training.device")
     folder = Path(settings.out).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        require_own_folder(folder, "train monitor", CHECKPOINT, ("data", "pair", "training"))
     task.module.to(settings.device)
     state = task.trained_state()
     learned = [p for p in task.module.parameters() if p.requires_grad]

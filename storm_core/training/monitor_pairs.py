@@ -126,7 +126,7 @@ class PairTask:
         """Half right, half wrong."""
         rng = np.random.default_rng([self._seed, number])
         half = self._batch // 2
-        rows = np.concatenate([rng.choice(self._sides[0], self._batch - half), rng.choice(self._sides[1], half)])
+        rows = np.concatenate([rng.choice(self._sides[0], half), rng.choice(self._sides[1], half)])
         pairs = [self._training[k] for k in rows]
         return self._inputs(pairs), torch.tensor([pair.right for pair in pairs])
 

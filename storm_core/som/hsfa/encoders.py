@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from storm_core.errors import WeightsError
 from storm_core.models.packages import require_packages
+from storm_core.models.pretrained import load_pretrained
 from storm_core.som.hsfa.channels import CHANNELS
 from storm_core.som.hsfa.layers import LayerNorm2d, sine_positions
 from storm_core.som.hsfa.settings import NetworkSettings
@@ -68,15 +69,13 @@ def open_dino(folder: Path, settings: NetworkSettings) -> nn.Module:
 
     Raises:
       BackendError: transformers is missing.
-      WeightsError: the folder holds no such model, or one of another width or patch size than the network has.
+      WeightsError: the folder holds no such model or only parts of it, or one of another width or patch size than the
+        network has.
     """
     require_packages("the DINOv2 backbone", "torch", "transformers")
     from transformers import Dinov2WithRegistersModel
 
-    try:
-        model = Dinov2WithRegistersModel.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder} holds no DINOv2 with registers that transformers can load: {error}") from error
+    model = load_pretrained(Dinov2WithRegistersModel, folder, "DINOv2 with registers", types=("dinov2_with_registers",))
     return fitting_dino(model, settings)
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from storm_core.config import OnboardingConfig, SomConfig
-from storm_core.errors import BackendError, ConfigError
+from storm_core.errors import ConfigError
+from storm_core.models.devices import require_torch_device
 from storm_core.models.shipped import shipped_file
 from storm_core.models.store import resolve
 from storm_core.onboarding.array_cache import cache_folder
@@ -138,12 +139,7 @@ def device_of(name: str) -> str:
     """The device to use for auto, cpu, cuda or cuda:N; BackendError when it is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError as error:
-        raise BackendError(f"som.hsfa.device {name!r} is no device; use auto, cpu, cuda or cuda:N") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise BackendError(f"som.hsfa.device is {name}, but torch finds no CUDA GPU here; use cpu or auto")
+    require_torch_device(name, "som.hsfa.device")
     return name
 
 

@@ -37,6 +37,11 @@ class NetworkSettings:
     lite_layers: int = 4
 
     def __post_init__(self) -> None:
+        sizes = ("input_px", "patch_px", "dim", "heads", "cross_dim", "mlp_dim", "iou_dim", "depth", "masks",
+                 "lite_layers")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise WeightsError(f"impossible network settings: {name} must be at least 1, got {getattr(self, name)}")
         problems = {
             f"encoder must be one of {', '.join(ENCODERS)}, got {self.encoder!r}": self.encoder not in ENCODERS,
             f"input_px {self.input_px} must be a multiple of patch_px {self.patch_px}": self.input_px % self.patch_px,
@@ -45,7 +50,7 @@ class NetworkSettings:
             f"dim {self.dim} must be a multiple of 8": self.dim % 8,
             f"the lite encoder has patches of 8 or 16 px, got {self.patch_px}":
                 self.encoder == "lite" and self.patch_px not in (8, 16),
-            "depth, masks and lite_layers must be at least 1": min(self.depth, self.masks, self.lite_layers) < 1,
+            f"text_dim must be 0 (without text) or more, got {self.text_dim}": self.text_dim < 0,
         }
         for text, wrong in problems.items():
             if wrong:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from storm_core.errors import ConfigError, WeightsError
 from storm_core.models.packages import require_packages
+from storm_core.models.pretrained import load_pretrained, model_type
 
 
 class TextEncoder:
@@ -20,16 +21,17 @@ class TextEncoder:
         WeightsError: the folder holds no text model with a tokenizer.
         """
         require_packages("the text encoder", "torch", "transformers")
-        from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModel
+        from transformers import AutoModel, AutoTokenizer, CLIPTextModel
 
+        what = "text model"
+        self._pooled = model_type(folder, what).startswith("clip")
+        # The poolers of other models are not asked, and many checkpoints come without.
+        self._model = (load_pretrained(CLIPTextModel, folder, what) if self._pooled
+                       else load_pretrained(AutoModel, folder, what, unused=("pooler.",))).to(device)
         try:
-            self._pooled = AutoConfig.from_pretrained(folder, local_files_only=True).model_type.startswith("clip")
-            kind = CLIPTextModel if self._pooled else AutoModel
-            self._model = kind.from_pretrained(folder, local_files_only=True).to(device).eval()
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise WeightsError(f"{folder} holds no text model with tokenizer that transformers can load: "
-                               f"{error}") from error
+            raise WeightsError(f"{folder} holds no tokenizer that transformers can load: {error}") from error
         config = self._model.config
         self._length = int(getattr(config, "max_position_embeddings", 512))
         self.dim = int(getattr(config, "hidden_size", 0) or config.get_text_config().hidden_size)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from storm_core.errors import BackendError
+from storm_core.models.devices import require_torch_device
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,16 @@ def join(device: str) -> Crew:
     """This process among those of torchrun; alone without it. NCCL on GPUs, gloo on CPUs.
 
     Raises:
-      BackendError: CUDA is asked for and not there.
+      BackendError: the device is none or not there.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise BackendError(f"device is {device}, but torch finds no CUDA GPU here; use device: cpu")
-        if size > 1:
-            device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-            torch.cuda.set_device(device)
+    if device.startswith("cuda") and size > 1:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    require_torch_device(device, "device")
+    if device.startswith("cuda") and size > 1:
+        torch.cuda.set_device(device)
     if size > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return Crew(rank, size, device)

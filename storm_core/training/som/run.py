@@ -32,9 +32,12 @@ Progress = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """steps: done in all. best: highest validation IoU (nan without validation). figures: of the last validation."""
+    """steps: done in all. steps_now: by this call. best: highest validation IoU (nan without validation). figures: of
+    the last validation.
+    """
 
     steps: int
+    steps_now: int
     best: float
     figures: Mapping[str, float]
     seconds: float
@@ -50,8 +53,11 @@ def rate_at(step: int, settings: TrainSettings) -> float:
 
 def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings, training: Samples,
           validation: Samples | None, crew: Crew, *, resume: bool = False, backbone: nn.Module | None = None,
-          progress: Progress | None = None) -> Outcome:
+          begun: Callable[[], None] | None = None, progress: Progress | None = None) -> Outcome:
     """Train and leave in `out`: last.safetensors and best.safetensors (moving averages), state.pt, log.jsonl.
+
+    Args:
+      begun: called by the leading process once nothing can refuse the run any more, to write what lies beside it.
 
     Raises:
       ConfigError: settings that this machine cannot follow.
@@ -69,6 +75,10 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
     logs = open_logs(out, settings.wandb, described, first, "storm-som") if crew.leads else None
     begin, figures = time.perf_counter(), {}
     try:
+        if begun is not None and crew.leads:
+            begun()
+        if first >= settings.steps and validation is not None:
+            figures = validate(network, average.state, validation, settings.data.val_samples, settings.batch, crew)
         for step, batch in enumerate(_batches(training, settings, crew, first), first):
             for group in optimizer.param_groups:
                 group["lr"] = rate_at(step, settings)
@@ -95,7 +105,8 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
     finally:
         if logs is not None:
             logs.close()
-    return Outcome(steps=settings.steps, best=best if math.isfinite(best) else float("nan"), figures=figures,
+    return Outcome(steps=max(first, settings.steps), steps_now=max(0, settings.steps - first),
+                   best=best if math.isfinite(best) else float("nan"), figures=figures,
                    seconds=time.perf_counter() - begin)
 
 

@@ -53,7 +53,7 @@ class Samples(torch.utils.data.Dataset):
         for number, source in enumerate(sources):
             mine = objects & frozenset(source.keys)
             if mine:
-                self._pictures += [(number, k) for k in pictures_for(source.shown, mine, banned)]
+                self._pictures += [(number, k) for k in pictures_for(source.shown, source.present, mine, banned)]
         if not self._pictures:
             raise ConfigError("no pictures to train with; give data.bop or data.synthetic")
         self._texts = dict(texts or {})

@@ -23,13 +23,18 @@ def split_objects(keys: Iterable[str], share: float, seed: int) -> tuple[frozens
     return frozenset(ordered) - validation, validation
 
 
-def pictures_for(shown: Sequence[frozenset[str]], objects: frozenset[str], banned: frozenset[str]) -> list[int]:
-    """Indices of the pictures that show one of `objects` and none of `banned`.
+def pictures_for(shown: Sequence[frozenset[str]], present: Sequence[frozenset[str]], objects: frozenset[str],
+                 banned: frozenset[str]) -> list[int]:
+    """Indices of the pictures that show one of `objects` well and hold none of `banned`, however hidden.
+
+    Args:
+      shown, present: of every picture; see `Source`.
 
     Raises:
       ConfigError: none is left.
     """
-    out = [k for k, names in enumerate(shown) if names & objects and not names & banned]
+    out = [k for k, (seen, all_of_it) in enumerate(zip(shown, present, strict=True))
+           if seen & objects and not all_of_it & banned]
     if objects and not out:
         raise ConfigError(f"every picture of the {len(objects)} training objects also shows one of the {len(banned)} "
                           "validation objects; lower data.val_objects, add data, or set it to 0")

@@ -1,11 +1,12 @@
 """The networks without torch: they say the same as in torch, and refuse weights that do not fit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from storm_core.errors import ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.render_compare.forward import PairForward, tensor_shapes
 from storm_core.render_compare.refiner import HostRefiner, Hypotheses, PairScorer
 from storm_core.render_compare.shape import OFFICIAL_SHAPE, NetworkShape
@@ -117,3 +118,15 @@ def test_the_device_path_moves_as_the_host_does() -> None:
     device._motions = short_of_memory
     device.refine(frame, asked, 1)
     assert device.batch == 1
+
+
+def test_the_bench_says_which_device_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from storm_core.benchmarks.refiner_stages import foundationpose_network
+
+    torch = pytest.importorskip("torch", reason="the networks of others run in torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    models = tmp_path / "learning" / "models"
+    models.mkdir(parents=True)
+    (models / "refine_network.py").write_text("class RefineNet:\n    pass\n")
+    with pytest.raises(BackendError, match="refiner.device is cuda, but torch sees no CUDA device"):
+        foundationpose_network(str(tmp_path), NetworkShape(), "cuda")

@@ -1,5 +1,6 @@
 """Weights on disk: STORM's own, and FoundationPose's official checkpoints."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,9 @@ def test_damaged_files_are_one_clear_error(tmp_path: Path) -> None:
         path.write_bytes(wrong)
         with pytest.raises(WeightsError, match="damaged or no safetensors file"):
             load_pair_weights(path, "refiner")
+    path.write_bytes(content[:-8] + b"\xff" * 8)
+    with pytest.raises(WeightsError, match="not finite"):
+        load_pair_weights(path, "refiner")
     write_tensors(path, {"x": np.zeros(3, np.float32)}, {})
     with pytest.raises(WeightsError, match="not those of STORM's refiner"):
         load_pair_weights(path, "refiner")
@@ -105,14 +109,55 @@ def test_wrong_official_checkpoints_are_one_clear_error(official: Path, tmp_path
     attempt("no official refiner: .* has shape None")
     torch.save(state, path)
     attempt("no official scorer", "scorer")
-    torch.save([1, 2], path)
-    attempt("holds no weights")
+    for other in ([1, 2], dict(enumerate(state.values()))):
+        torch.save(other, path)
+        attempt("holds no weights")
+    for text in ("epoch: 3\n", "hello world " * 50, "<html>not found</html>"):
+        path.write_text(text)
+        attempt("cannot read the checkpoint")
     torch.save(state, path)
     for wrong, match in (({"c_in": 4}, "c_in is 4"), ({"normalize_xyz": False}, "normalize_xyz"),
                          ({"rot_normalizer": None}, "lacks rot_normalizer"), ({"input_resize": [160, 120]}, "square"),
-                         ({"trans_rep": "deepim"}, "trans_rep"), ({"crop_ratio": "wide"}, "must be numbers")):
+                         ({"trans_rep": "deepim"}, "trans_rep"), ({"crop_ratio": "wide"}, "must be numbers"),
+                         ({"crop_ratio": -1}, "above 0, got -1"), ({"crop_ratio": 0}, "above 0"),
+                         ({"rot_normalizer": float("nan")}, "above 0"), ({"input_resize": [8, 8]}, "input_resize is 8"),
+                         ({"rot_rep": "quat"}, "rot_rep is 'quat'"), ({"rot_rep": ["6d"]}, "rot_rep is")):
         (tmp_path / "config.yml").write_text(yaml.safe_dump(CONFIG | wrong))
         attempt(match)
+
+
+def test_figures_beside_an_official_network_do_no_harm(official: Path, tmp_path: Path) -> None:
+    import torch
+
+    from storm_core.render_compare.official import load_official
+
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(CONFIG))
+    kept = torch.load(official, weights_only=True)
+    torch.save(kept | {"best": np.float64(0.25), "step": np.int64(7), "rate": np.float32(0.1)}, tmp_path / "m.pth")
+    again = load_official(tmp_path / "m.pth", "refiner")
+    assert all(np.array_equal(again.tensors[k], kept["model"][k].numpy()) for k in again.tensors)
+
+
+def test_a_damaged_onnx_file_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from storm_core.models import packages
+    from storm_core.render_compare.onnx_file import OnnxRefiner
+
+    class InvalidProtobuf(Exception):  # noqa: N818  that is its name, and its base
+        pass
+
+    def session(content: bytes, options: object) -> None:
+        raise InvalidProtobuf("Protobuf parsing failed")
+
+    monkeypatch.setattr(packages, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(SessionOptions=SimpleNamespace,
+                                                                    InferenceSession=session))
+    state = SimpleNamespace(InvalidProtobuf=InvalidProtobuf, version="1")
+    monkeypatch.setitem(sys.modules, "onnxruntime.capi", SimpleNamespace(onnxruntime_pybind11_state=state))
+    (tmp_path / "refiner.onnx").write_bytes(b"cut")
+    with pytest.raises(WeightsError, match=r"cannot read .*InvalidProtobuf"):
+        OnnxRefiner(tmp_path / "refiner.onnx")
 
 
 def test_a_round_trip_through_onnx_says_the_same(tmp_path: Path) -> None:

@@ -206,6 +206,17 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         device_of("abacus")
 
 
+def test_a_device_has_a_number_that_torch_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [device_of(name) for name in ("auto", "cuda", "cuda:0", "cpu")] == ["cuda", "cuda", "cuda:0", "cpu"]
+    with pytest.raises(BackendError, match=r"cuda:7, but torch sees 1 CUDA device"):
+        device_of("cuda:7")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match="no CUDA device"):
+        device_of("cuda:0")
+
+
 def test_the_shipped_network_is_that_of_the_manifest_and_needs_no_name(tmp_path: Path) -> None:
     file = shipped_file(SHIPPED)
     listed = yaml.safe_load((file.parent / "manifest.yaml").read_text())["shipped"]

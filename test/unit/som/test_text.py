@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from storm_core.cli import main as cli
-from storm_core.errors import ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.som.describe import PROMPT, Describer, keywords
 from test.unit.som.small import torch
 
@@ -120,6 +120,14 @@ def test_storm_describe_with_a_small_gemma(tmp_path: Path, capsys: pytest.Captur
     assert list(first) == ["brick"] and isinstance(first["brick"], str)
     assert cli.main(command) == 0
     assert json.loads(out.read_text()) == first, "greedy decoding repeats itself"
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda"])
+def test_a_device_that_is_not_there_is_said_before_the_model_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                     device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match=f"--device .*{device}"):
+        Describer(tmp_path, device)
 
 
 def test_describe_never_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

@@ -12,7 +12,7 @@ import pytest
 
 from storm_core.cli import main as cli
 from storm_core.config import OnboardingConfig
-from storm_core.errors import ConfigError
+from storm_core.errors import BackendError, ConfigError
 from storm_core.types import Frame
 from test.real_data import ROOT
 from test.synthetic import bracket, pose, textured_box
@@ -283,10 +283,36 @@ def test_the_command_trains_on_bop_data_resumes_and_refuses_to_overwrite(tmp_pat
     config = ["train", "som", "--config", str(tmp_path / "run" / "config.yaml"), "--out", str(tmp_path / "run"),
               "--cache", str(tmp_path / "c"), "--resume", "--steps", "3"]
     assert cli.main(config) == 0, capsys.readouterr().err
+    run, files = tmp_path / "run", ("config.yaml", "results.json", "log.jsonl")
+    before = {name: (run / name).read_text() for name in files}
+    assert cli.main([*config, "--json", str(tmp_path / "again.json")]) == 0, "finished: nothing to do"
+    assert "iou" in capsys.readouterr().out
+    assert before["results.json"] == (run / "results.json").read_text() == (tmp_path / "again.json").read_text()
+    assert cli.main([*config, "--set", "network.depth=2"]) == 1 and "another size" in capsys.readouterr().err
+    assert before == {name: (run / name).read_text() for name in files}, "a refused run changes nothing"
+    assert cli.main([*config, "--out", str(tmp_path / "x")]) == 1 and "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
     assert cli.main(["train", "som", "--out", str(tmp_path / "x")]) == 1
     assert "--synthetic" in capsys.readouterr().err
+
+
+def test_a_split_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["train", "som", "--bop", str(tmp_path / "nope"), "--out", str(tmp_path / "run")]) == 1
+    assert f"{tmp_path / 'nope'} does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "text"), [("checkpoint.pt", "x"), ("config.yaml", "model: {}\ntraining: {}\n"),
+                                            ("config.yaml", "{bad"), ("results.json", '{"command": "evaluate"}')])
+def test_the_folder_of_another_training_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture, name: str,
+                                                      text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert cli.main(["train", "som", "--synthetic", "2", "--out", str(tmp_path)]) == 1
+    assert f"{tmp_path / name} is of another run" in capsys.readouterr().err
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, text)]
 
 
 def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert join("cpu") == ALONE
+    with pytest.raises(BackendError, match="device 'foo' is no device"):
+        join("foo")

@@ -148,9 +148,12 @@ def test_objects_are_split_and_pictures_with_validation_objects_do_not_train() -
     assert split_objects(keys, 0.2, 3) == (training, validation) != split_objects(keys, 0.2, 4)
     held = next(iter(validation))
     shown = [frozenset(["d/0", held]), frozenset(training), frozenset(), frozenset([held])]
-    assert pictures_for(shown, training, validation) == [1]
+    assert pictures_for(shown, shown, training, validation) == [1]
+    hidden = [*shown[:1], shown[1] | {held}, *shown[2:]]
     with pytest.raises(ConfigError, match="val_objects"):
-        pictures_for(shown[:1], training, validation)
+        pictures_for(shown, hidden, training, validation)
+    with pytest.raises(ConfigError, match="val_objects"):
+        pictures_for(shown[:1], shown[:1], training, validation)
     with pytest.raises(ConfigError, match="cannot both"):
         split_objects(["a"], 0.5, 0)
 
@@ -161,7 +164,10 @@ def test_settings_come_from_yaml_and_are_checked(tmp_path: Path) -> None:
     settings, network = read_settings(file, {"loss.dice": 2.0})
     assert (settings.steps, settings.data.synthetic, settings.loss.dice, network.dim) == (7, 3, 2.0, 64)
     for wrong, words in (({"amp": "int4"}, "amp"), ({"stepz": 3}, "steps"), ({"network.dmi": 3}, "dmi"),
-                         ({"augment.mirror": "always"}, "achiral"), ({"batch": 0}, "outside")):
+                         ({"augment.mirror": "always"}, "achiral"), ({"batch": 0}, "outside"),
+                         ({"network.heads": 0}, "heads must"), ({"network.patch_px": 0}, "patch_px must"),
+                         ({"network.input_px": -8}, "input_px must"), ({"network.iou_dim": 0}, "iou_dim must"),
+                         ({"network.text_dim": -1}, "text_dim must")):
         with pytest.raises(ConfigError, match=words):
             read_settings(None, wrong)
     shipped, full = read_settings(ROOT / "config" / "train_som_full.yaml", {})

@@ -1,6 +1,7 @@
 """Weights: the manifest, fetching with verification, and what is said without a connection."""
 
 import hashlib
+import http.client
 import io
 import json
 import urllib.error
@@ -72,6 +73,17 @@ def test_wrong_content_is_thrown_away(small_manifest: Path) -> None:
     with pytest.raises(WeightsError, match=DIGEST):
         store.fetch("known", opener=opener(CONTENT[:-1] + b"!"))
     assert not list(small_manifest.rglob("*model.bin*"))
+
+
+def test_a_download_cut_short_is_refused_without_a_recorded_hash(small_manifest: Path) -> None:
+    def broken(request, timeout):  # noqa: ANN001, ANN202
+        raise http.client.IncompleteRead(b"wei", 10)
+
+    with pytest.raises(WeightsError, match=f"arrived with 50 bytes .* expected {len(CONTENT)} bytes"):
+        store.fetch("unknown", opener=opener(CONTENT[:50]))
+    with pytest.raises(WeightsError, match="cannot fetch unknown/model.bin"):
+        store.fetch("unknown", opener=broken)
+    assert not [path for path in small_manifest.rglob("*") if path.is_file()]
 
 
 def test_what_has_no_recorded_hash_is_recorded_when_it_arrives_and_checked_after(

@@ -1,5 +1,6 @@
 """Training of the small verifier: its records, and a run that stops and goes on."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from storm_core.cli.main import main
-from storm_core.errors import DatasetError
+from storm_core.errors import ConfigError, DatasetError
 from storm_core.models import packages
 from storm_core.training import monitor_scenes
+from storm_core.training.monitor_config import read_training
 from storm_core.training.monitor_records import read_records, write_records
 from storm_core.training.monitor_scenes import FIRST_SEED, OBJECTS, RIGHT, WRONG, Kind, looks_wrong
 
@@ -83,11 +85,52 @@ def test_a_run_in_two_parts_is_the_run_in_one(records: Path, tmp_path: Path) -> 
     assert 0 <= figures["auroc"] <= 1 and {"accuracy", "ece", "auroc_shift"} <= set(figures)
 
 
+def test_the_folder_of_another_training_is_left_alone(records: Path, tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch: make full").set_num_threads(1)
+    (tmp_path / "state.pt").write_bytes(b"x")
+    (tmp_path / "log.jsonl").write_text("theirs")
+    assert main(options(records, tmp_path, 2)) == 1
+    assert "state.pt is of another run than `storm train monitor`" in capsys.readouterr().err
+    assert (tmp_path / "log.jsonl").read_text() == "theirs"
+    assert main([*options(records, tmp_path / "none", 2), "--resume"]) == 1
+    assert not (tmp_path / "none").exists(), "a refused run leaves no folder behind"
+
+
+def test_a_device_that_is_not_there_is_said_before_records_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch", reason="training needs torch: make full")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert main([*options(tmp_path / "records", tmp_path, 2), "--set", "training.device=cuda:7"]) == 1
+    assert "training.device is cuda:7" in capsys.readouterr().err
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_a_batch_holds_as_many_right_poses_as_wrong_ones(batch: int) -> None:
+    with pytest.raises(ConfigError, match="training.batch"):
+        read_training(None, {"training.batch": batch})
+
+
 def _keep_and_stop(keep):  # noqa: ANN001, ANN202
     def stopping(*args) -> None:  # noqa: ANN002
         keep(*args)
         raise KeyboardInterrupt
     return stopping
+
+
+@pytest.mark.parametrize(("module", "command"), [("verifier", []), ("covariance", ["--bop-dir", "none"])])
+def test_a_file_that_cannot_be_written_is_said_before_the_work(
+        module: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    def collect(*args: object, **more: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(importlib.import_module(f"storm_core.training.{module}"), "collect", collect)
+    (tmp_path / "file").write_text("")
+    assert main(["train", module, *command, "--json", str(tmp_path / "file" / "r.json")]) == 1
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_without_torch_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch,
