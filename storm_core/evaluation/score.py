@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from storm_core.bags.folder import scene_folders
 from storm_core.bop.dataset import Annotation, read_annotations
-from storm_core.bop.index_lists import read_indices
+from storm_core.bop.index_lists import split_images
 from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.config import StormConfig
 from storm_core.errors import DatasetError
@@ -72,10 +72,11 @@ def cases(dataset: Dataset, config: StormConfig, models: dict[str, ObjectModel],
 
     Args:
       strength: of the disturbance, see `disturbed_mask`. images: only these image ids; empty = all.
-      split: train or test: only images that the block's list names; blocks without a list are read whole.
+      split: train or test: only images that train or that validate in `storm train score`; empty = all.
     """
     localizer = build_localizer(config, models) if masks == "som" else None
-    listed = {i: read_indices(folder, split) if split else None for i, folder in dataset.scenes.items()}
+    listed = {i: split_images(folder, dataset.annotations[i], split) if split else None
+              for i, folder in dataset.scenes.items()}
     for image in dataset.images:
         wanted = listed[image.scene_id]
         if (images and image.im_id not in images) or (wanted is not None and image.im_id not in wanted):

@@ -53,6 +53,9 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     folder = Path(arguments.out).expanduser()
     state = _started(torch, config, folder, resume)
     source = source_of(config)
+    if not source.validation:
+        logger.warning("%s holds no image beside those that train, so there are no validation figures; name some in "
+                       "test_idxs.txt", config.data.path)
     begin, first = time.monotonic(), state.step
     validation: dict[str, float] = {}
     numbers = range(state.step, arguments.steps)
@@ -69,7 +72,8 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source, arguments)
-                log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
+                if validation:
+                    log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _saved(torch, state, config, folder, validation)
             if out_of_time:
                 break
@@ -127,7 +131,9 @@ class State:
         return figures | {"gradient": norm, "rate": rate}
 
     def validate(self, source: Source, arguments: TrainingArguments) -> dict[str, float]:
-        """Losses of the averaged weights on views that are never trained on; the same views every time."""
+        """Losses of the averaged weights on views that are never trained on, the same every time; {} without any."""
+        if not source.validation:
+            return {}
         count = max(1, source.validation // arguments.views)
         with self._torch.no_grad():
             tables = [self._loss(self.average, source.batch(FIRST_VALIDATION + k))[1] for k in range(count)]

@@ -1,7 +1,6 @@
 """Training batches from real or rendered images in BOP format: windows around annotated instances.
 
-Images that a block's train_idxs.txt lists train, those of test_idxs.txt validate. Without lists every tenth image
-validates.
+Images that a block's train_idxs.txt lists train, those of test_idxs.txt validate, see `split_images`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from storm_core.bags.folder import scene_folders
 from storm_core.bop.dataset import Annotation, read_annotations
-from storm_core.bop.index_lists import read_indices
+from storm_core.bop.index_lists import split_images
 from storm_core.bop.views import SceneViews
 from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.errors import DatasetError
@@ -29,7 +28,6 @@ MAX_FACES = 2000
 MARGIN = 0.35
 """Window beyond the box of the mask, in its sizes."""
 
-EVERY = 10
 TRIES = 200
 
 
@@ -51,7 +49,7 @@ class BopSource:
 
     @property
     def validation(self) -> int:
-        return min(self.config.data.validation, max(2, len(self._parts[1])))
+        return min(self.config.data.validation, len(self._parts[1]))
 
     def batch(self, number: int) -> Batch:
         c = self.config
@@ -76,20 +74,15 @@ class BopSource:
         held_out: list[Instance] = []
         for block in blocks_of(Path(data.path).expanduser(), data.blocks):
             annotations = read_annotations(block)
-            learn, test = read_indices(block, "train"), read_indices(block, "test")
-            for place, (im_id, entries) in enumerate(sorted(annotations.items())):
-                for number, a in enumerate(entries):
-                    if (wanted and a.obj_id not in wanted) or a.visible < data.min_visible:
-                        continue
-                    listed = im_id in learn if learn is not None else im_id not in (test or ())
-                    validates = im_id in test if test is not None else learn is None and place % EVERY == EVERY - 1
-                    target = held_out if validates else train if listed else None
-                    if target is not None:
-                        target.append(Instance(block, im_id, number, a))
+            for split, instances in (("train", train), ("test", held_out)):
+                instances += [Instance(block, im_id, number, a)
+                              for im_id in sorted(split_images(block, annotations, split))
+                              for number, a in enumerate(annotations[im_id])
+                              if (not wanted or a.obj_id in wanted) and not a.visible < data.min_visible]
         if not train:
             raise DatasetError(f"{data.path} has no instance to train on (blocks {list(data.blocks) or 'all'}, objects "
                                f"{sorted(wanted) or 'all'}, at least {data.min_visible:g} visible)")
-        return train, held_out or train
+        return train, held_out
 
     @cached_property
     def _models(self) -> dict[str, ObjectModel]:

@@ -14,9 +14,11 @@ from storm_core.models import packages
 from storm_core.score_model.weights import load_weights
 from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
+from storm_core.training.score_bop import BopSource
 from storm_core.training.score_config import ScoreTraining, read_training
 from storm_core.training.score_scenes import random_view, training_object
 from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
+from test.unit.evaluation_runs.tiny_dataset import write_dataset
 
 SMALL = {"model.channels": 8, "model.hidden": 16, "model.heads": 1, "model.points": 24, "model.scene_points": 24,
          "data.objects": 4, "data.validation": 4, "training.views": 4, "training.draws": 4, "training.steps": 4,
@@ -97,6 +99,29 @@ def test_the_log_goes_to_a_file_and_on_from_the_step_that_was_kept(tmp_path: Pat
     assert lines == [{"step": k, "train/loss": 1.25 if k < 3 else 3.25} for k in (1, 2, 3)]
 
 
+@pytest.fixture
+def block(tmp_path: Path) -> Path:
+    """The only block of a dataset: images 0 to 2 with objects 1 and 2 each."""
+    return write_dataset(tmp_path / "tiny", images=3, scenes=1) / "test" / "000001"
+
+
+def bop(block: Path, **more: Any) -> ScoreTraining:
+    return small(**{"data.source": "bop", "data.path": str(block.parents[1]), **more})
+
+
+@pytest.mark.parametrize(("train", "test", "learned", "held_out"), [
+    (None, None, {0, 1, 2}, set()), ("0 1", None, {0, 1}, {2}), (None, "2", {0, 1}, {2}), ("0 1", "1", {0}, {1}),
+    ("0 1 2", None, {0, 1, 2}, set()), (None, "77", {0, 1, 2}, set())])
+def test_no_image_both_trains_and_validates(block: Path, train: str | None, test: str | None, learned: set[int],
+                                            held_out: set[int]) -> None:
+    for split, text in (("train", train), ("test", test)):
+        if text is not None:
+            (block / f"{split}_idxs.txt").write_text(text)
+    source = BopSource(bop(block))
+    assert [{i.im_id for i in part} for part in source._parts] == [learned, held_out]
+    assert source.validation == 2 * len(held_out)
+
+
 class TestWithTorch:
     """What needs torch."""
 
@@ -130,6 +155,15 @@ class TestWithTorch:
         for name, value in a.params.items():
             np.testing.assert_allclose(b.params[name], value, atol=1e-6, err_msg=name)
         assert a.facts["steps"] == 4 and a.facts["views"] == 16
+
+    def test_without_other_images_there_is_a_warning_and_no_validation(
+            self, block: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        from storm_core.training.score import train
+
+        config = bop(block, **{"training.out": str(tmp_path / "run"), "training.steps": 1})
+        assert train(config, progress=False).validation == {}
+        assert "no validation figures" in caplog.text and "test_idxs.txt" in caplog.text
+        assert "val/" not in (tmp_path / "run" / "log.jsonl").read_text()
 
     def test_other_processes_make_the_same_batches(self, tmp_path: Path) -> None:
         from storm_core.training.score import train
