@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.bags.folder import scene_folders
+from storm_core.bags.folder import require_one_split, scene_folders
 from storm_core.bop.dataset import Annotation, read_annotations
 from storm_core.bop.index_lists import split_images
 from storm_core.bop.views import SceneViews
-from storm_core.bop.visible_mask import read_visible_mask
+from storm_core.bop.visible_mask import mask_file, read_visible_mask
 from storm_core.errors import DatasetError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.mesh_io import load_models
@@ -96,6 +96,10 @@ class BopSource:
             return None
         views = _views(instance.block)
         depth = _depth(instance.block, instance.im_id)
+        if mask.shape != depth.shape:
+            file = mask_file(instance.block, instance.im_id, instance.number)
+            raise DatasetError(f"{file} is {mask.shape[1]}x{mask.shape[0]}, the depth image {depth.shape[1]}x"
+                               f"{depth.shape[0]}; masks and depth must be pictures of one camera")
         margin = int(MARGIN * max(np.ptp(rows), np.ptp(columns))) + 4
         y0, y1 = max(rows[0] - margin, 0), min(rows[-1] + margin + 1, mask.shape[0])
         x0, x1 = max(columns[0] - margin, 0), min(columns[-1] + margin + 1, mask.shape[1])
@@ -113,8 +117,9 @@ def blocks_of(root: Path, names: tuple[str, ...]) -> list[Path]:
     """The block folders of a dataset, split or block.
 
     Raises:
-      DatasetError: there are none, or not the named ones.
+      DatasetError: there are none, not the named ones, or several splits.
     """
+    require_one_split(root, "data.path=")
     found = scene_folders(root) if root.is_dir() else []
     if not found:
         raise DatasetError(f"{root} holds no block folder such as 000001 with scene_gt.json; set data.path to a BOP "

@@ -1,20 +1,22 @@
 """Training of the score network: data, loss, checkpoints."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError, DatasetError, WeightsError
 from storm_core.geometry.pose import angle_between
 from storm_core.models import packages
 from storm_core.score_model.weights import load_weights
 from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
-from storm_core.training.score_bop import BopSource
+from storm_core.training.score_bop import BopSource, blocks_of
 from storm_core.training.score_config import ScoreTraining, read_training
 from storm_core.training.score_scenes import random_view, training_object
 from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
@@ -120,6 +122,22 @@ def test_no_image_both_trains_and_validates(block: Path, train: str | None, test
     source = BopSource(bop(block))
     assert [{i.im_id for i in part} for part in source._parts] == [learned, held_out]
     assert source.validation == 2 * len(held_out)
+
+
+def test_of_several_splits_a_person_chooses(block: Path) -> None:
+    root = block.parents[1]
+    shutil.copytree(root / "test", root / "train")
+    with pytest.raises(DatasetError, match=rf"several splits: test, train; choose .* data.path={root}/train"):
+        BopSource(bop(block)).batch(0)
+    assert blocks_of(root / "train", ()) == [root / "train" / "000001"]
+
+
+def test_masks_of_another_size_than_depth_are_named(block: Path) -> None:
+    for file in (block / "mask_visib").iterdir():
+        mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(file), mask[::2, ::2])
+    with pytest.raises(DatasetError, match=r"mask_visib/00000\d_00000\d.png is \d+x\d+, the depth image \d+x\d+"):
+        BopSource(bop(block)).batch(0)
 
 
 class TestWithTorch:
