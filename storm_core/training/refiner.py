@@ -29,7 +29,7 @@ from storm_core.training.moving_average import MovingAverage
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
 from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
-from storm_core.training.slices import Outcome, learning_rate, numbered_batches
+from storm_core.training.slices import Outcome, finishing_steps, learning_rate, numbered_batches
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
 
@@ -51,6 +51,7 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
 
     Raises:
       ConfigError: the folder holds another run. BackendError: no such device. WeightsError: damaged checkpoint.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     arguments = config.training
     if arguments.device != "cpu" and not torch.cuda.is_available():
@@ -62,6 +63,7 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
     validation: dict[str, float] = {}
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(finishing_steps())
         log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, f"storm-{kind}"))
         batches = stack.enter_context(numbered_batches(source.batch, arguments.workers, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc=kind, disable=not progress,
@@ -71,13 +73,18 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
             log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
+            stopped = stop.asked
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source)
                 log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _save(state, folder, validation)
-            if out_of_time:
+            elif stopped:
+                _save(state, folder, validation)
+            if out_of_time or stopped:
                 break
+    if stop.asked and state.step < arguments.steps:
+        raise KeyboardInterrupt(f"interrupted; step {state.step} kept in {folder}; go on with --resume")
     return Outcome(state.step, state.step - first, time.monotonic() - begin, validation, folder / WEIGHTS)
 
 

@@ -30,7 +30,7 @@ from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
-from storm_core.training.slices import Outcome, learning_rate, numbered_batches, require_torch
+from storm_core.training.slices import Outcome, finishing_steps, learning_rate, numbered_batches, require_torch
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
 
     Raises:
       ConfigError: the folder holds another run. BackendError: no torch, or no such device.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     torch = require_torch("score network")
     arguments = config.training
@@ -60,6 +61,7 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     validation: dict[str, float] = {}
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(finishing_steps())
         log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, "storm-score"))
         batches = stack.enter_context(numbered_batches(source.batch, arguments.workers, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc="score network",
@@ -69,14 +71,19 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
             log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
+            stopped = stop.asked
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source, arguments)
                 if validation:
                     log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _saved(torch, state, config, folder, validation)
-            if out_of_time:
+            elif stopped:
+                _saved(torch, state, config, folder, validation)
+            if out_of_time or stopped:
                 break
+    if stop.asked and state.step < arguments.steps:
+        raise KeyboardInterrupt(f"interrupted; step {state.step} kept in {folder}; go on with --resume")
     return Outcome(state.step, state.step - first, time.monotonic() - begin, validation, folder / WEIGHTS)
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +26,36 @@ class Outcome:
     seconds: float
     validation: dict[str, float]
     weights: Path
+
+
+class Stop:
+    """Whether SIGINT or SIGTERM asked the run to end after its step; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextlib.contextmanager
+def finishing_steps() -> Iterator[Stop]:
+    """Within the block SIGINT and SIGTERM only set a flag, so that a run keeps what it has learned.
+
+    Outside the main thread, which alone may catch signals, nothing changes.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RateArguments(Protocol):
@@ -73,12 +105,17 @@ def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
     torch = require_torch("model")
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)) - workers)))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=on_one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         yield _ahead(pool, make, numbers, 3 * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    on_one_thread()
 
 
 def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], BatchT], numbers: range, depth: int

@@ -1,7 +1,9 @@
 """Training of the score network: data, loss, checkpoints."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,27 @@ class TestWithTorch:
         for name, value in a.params.items():
             np.testing.assert_allclose(b.params[name], value, atol=1e-6, err_msg=name)
         assert a.facts["steps"] == 4 and a.facts["views"] == 16
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupted_run_keeps_its_last_step(self, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                    ) -> None:
+        from storm_core.training.score import State, train
+
+        config = small(**{"training.out": str(tmp_path / "run"), "training.save_every": 100})
+        learn, before = State.learn, signal.getsignal(number)
+
+        def interrupted(state: State, *given: Any) -> dict[str, float]:
+            if state.step == 1:
+                os.kill(os.getpid(), number)
+            return learn(state, *given)
+
+        monkeypatch.setattr(State, "learn", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="step 2 kept in .*; go on with --resume"):
+            train(config, progress=False)
+        assert signal.getsignal(number) is before
+        assert load_weights(tmp_path / "run" / "weights.npz").facts["steps"] == 2
+        outcome = train(config, resume=True, progress=False)
+        assert (outcome.step, outcome.steps_now) == (4, 2)
 
     def test_without_other_images_there_is_a_warning_and_no_validation(
             self, block: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
