@@ -22,7 +22,7 @@ class FileLog:
     def __init__(self, path: Path, step: int) -> None:
         kept = []
         if step and path.is_file():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
 
@@ -34,6 +34,14 @@ class FileLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; inf for one that a broken run has cut."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 class TensorBoardLog:

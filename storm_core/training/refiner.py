@@ -8,7 +8,6 @@ cut into slices of any length and gives the same steps.
 
 import contextlib
 import json
-import pickle
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -29,9 +28,19 @@ from storm_core.training.moving_average import MovingAverage
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
 from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
-from storm_core.training.slices import Outcome, finishing_steps, learning_rate, numbered_batches
+from storm_core.training.slices import (
+    Outcome,
+    damaged_checkpoint,
+    finishing_steps,
+    learning_rate,
+    load_checkpoint,
+    numbered_batches,
+)
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+
+KEPT = frozenset({"network", "average", "step", "optimizer", "model"})
+"""What a checkpoint must hold."""
 
 CORE = 0.05
 """Length of a motion's error below which the refiner's loss is quadratic [radii, radians]."""
@@ -176,18 +185,16 @@ def _started(config: RefinerTraining, kind: str, folder: Path, resume: bool) -> 
         raise ConfigError(f"--resume: there is no checkpoint {file}")
     state = State(config, kind)
     if resume:
-        try:
-            kept = torch.load(file, map_location=config.training.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise WeightsError(f"the checkpoint {file} is damaged ({type(error).__name__}); remove the folder and "
-                               f"start anew, with training.init={WEIGHTS} of that folder to keep what was learned"
-                               ) from error
+        kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)
         if kept["model"] != _model_of(config, kind):
             raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
-        state.network.load_state_dict(kept["network"])
-        state.moving.state = kept["average"]
-        state.moving.steps = int(kept["step"])
-        state.optimizer.load_state_dict(kept["optimizer"])
+        try:
+            state.network.load_state_dict(kept["network"])
+            state.moving.state = kept["average"]
+            state.moving.steps = int(kept["step"])
+            state.optimizer.load_state_dict(kept["optimizer"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged_checkpoint(file, error) from error
     elif config.training.init:
         _begin_from(state, config, kind)
     return state
@@ -222,7 +229,8 @@ def _model_of(config: RefinerTraining, kind: str) -> str:
 def _save(state: State, folder: Path, validation: dict[str, float]) -> None:
     config = state.config
     kept = {"network": state.network.state_dict(), "average": state.moving.state, "step": state.step,
-            "optimizer": state.optimizer.state_dict(), "model": _model_of(config, state.kind)}
+            "optimizer": state.optimizer.state_dict(), "model": _model_of(config, state.kind),
+            "seed": config.training.seed}
     with whole_file(folder / CHECKPOINT) as path:
         torch.save(kept, path)
     facts = {"steps": state.step, "seed": config.training.seed, "objects": config.data.objects,

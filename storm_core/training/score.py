@@ -8,7 +8,6 @@ Checkpoints hold everything, so that a run may be cut into slices of any length 
 import contextlib
 import json
 import logging
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -20,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from storm_core.config import flatten
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError
 from storm_core.report.atomic import whole_file
 from storm_core.score_model.encoder import Cloud, NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
@@ -30,11 +29,22 @@ from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
-from storm_core.training.slices import Outcome, finishing_steps, learning_rate, numbered_batches, require_torch
+from storm_core.training.slices import (
+    Outcome,
+    damaged_checkpoint,
+    finishing_steps,
+    learning_rate,
+    load_checkpoint,
+    numbered_batches,
+    require_torch,
+)
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.npz"
+KEPT = frozenset({"params", "average", "step", "optimizer", "model"})
+"""What a checkpoint must hold."""
+
 BINS = 4
 """Parts of the range of levels that losses are reported for."""
 
@@ -187,16 +197,15 @@ def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> S
     if resume and not file.is_file():
         raise ConfigError(f"--resume: there is no checkpoint {file}")
     if resume:
+        kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)
         try:
-            kept = torch.load(file, map_location=config.training.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise WeightsError(f"the checkpoint {file} is damaged ({type(error).__name__}); remove the folder and "
-                               "start anew, with training.init=weights.npz of that folder to keep what was learned"
-                               ) from error
-        if json.loads(kept["model"]) != _model_of(config):
-            raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
-        state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
-        state.go_on(kept["average"], kept["optimizer"], int(kept["step"]))
+            if json.loads(kept["model"]) != _model_of(config):
+                raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its "
+                                  "config")
+            state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
+            state.go_on(kept["average"], kept["optimizer"], int(kept["step"]))
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged_checkpoint(file, error) from error
         return state
     if config.training.init:
         initial = load_weights(config.training.init)
@@ -213,7 +222,8 @@ def _model_of(config: ScoreTraining) -> dict[str, Any]:
 
 def _saved(torch: Any, state: State, config: ScoreTraining, folder: Path, validation: dict[str, float]) -> None:
     kept = {"params": {k: v.detach() for k, v in state.params.items()}, "average": state.average, "step": state.step,
-            "optimizer": state.optimizer.state_dict(), "model": json.dumps(_model_of(config))}
+            "optimizer": state.optimizer.state_dict(), "model": json.dumps(_model_of(config)),
+            "seed": config.training.seed}
     with whole_file(folder / CHECKPOINT) as path:
         torch.save(kept, path)
     facts = {"steps": state.step, "source": config.data.source, "seed": config.training.seed,

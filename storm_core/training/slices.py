@@ -2,16 +2,17 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from storm_core.errors import BackendError
+from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.parallel import on_one_thread
 
 BatchT = TypeVar("BatchT")
@@ -82,6 +83,33 @@ def require_torch(what: str) -> Any:
         raise BackendError(f"training the {what} needs torch, which is not installed; run `make full` or "
                            "`pip install torch==2.13.0` (inference works without)") from error
     return torch
+
+
+def load_checkpoint(file: Path, device: str, seed: int, keys: Set[str]) -> dict[str, Any]:
+    """What a run kept under `keys`, tensors on `device`.
+
+    Raises:
+      WeightsError: the file is damaged or no checkpoint. ConfigError: the run has another seed.
+    """
+    torch = require_torch("model")
+    try:
+        kept = torch.load(file, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError,
+            pickle.UnpicklingError) as error:
+        raise damaged_checkpoint(file, error) from error
+    if not isinstance(kept, dict) or not keys <= kept.keys():
+        raise damaged_checkpoint(file, "it lacks what a run keeps")
+    if kept.get("seed", seed) != seed:  # checkpoints of earlier versions have none
+        raise ConfigError(f"{file} is of a run with training.seed={kept['seed']}, not {seed}; keep the seed of its "
+                          "config")
+    return kept
+
+
+def damaged_checkpoint(file: Path, why: Exception | str) -> WeightsError:
+    """The error to raise for a checkpoint that nothing can go on from."""
+    reason = why if isinstance(why, str) else type(why).__name__
+    return WeightsError(f"the checkpoint {file} is damaged ({reason}); remove the folder and start anew, with "
+                        "training.init=<weights of that folder> to keep what was learned")
 
 
 def learning_rate(arguments: RateArguments, number: int) -> float:

@@ -142,6 +142,13 @@ def test_masks_of_another_size_than_depth_are_named(block: Path) -> None:
         BopSource(bop(block)).batch(0)
 
 
+def test_a_cut_line_of_the_log_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "train/loss": 1.0}\n{"step": 2, "tra')
+    with open_logs(tmp_path, "disabled", {}, 2, "test") as log:
+        log.write(3, {})
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 3]
+
+
 class TestWithTorch:
     """What needs torch."""
 
@@ -228,8 +235,23 @@ class TestWithTorch:
         other = replace(config, model=replace(config.model, channels=12))
         with pytest.raises(ConfigError, match="another network"):
             train(other, resume=True, progress=False)
-        (tmp_path / "run" / "checkpoint.pt").write_bytes(b"damaged")
-        with pytest.raises(WeightsError, match="checkpoint.pt"):
+        reseeded = replace(config, training=replace(config.training, seed=1))
+        with pytest.raises(ConfigError, match="training.seed=0, not 1"):
+            train(reseeded, resume=True, progress=False)
+
+    @pytest.mark.parametrize("content", [b"damaged", b"a text file\n", {"step": 1}, [1, 2], "params"])
+    def test_damaged_checkpoints_are_named(self, content: Any, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        config = small(**{"training.out": str(tmp_path / "run"), "training.steps": 1})
+        train(config, progress=False)
+        file = tmp_path / "run" / "checkpoint.pt"
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            kept = self.torch.load(file, weights_only=True)
+            self.torch.save(kept | {content: {}} if isinstance(content, str) else content, file)
+        with pytest.raises(WeightsError, match="checkpoint.pt is damaged"):
             train(config, resume=True, progress=False)
 
     def test_fine_tuning_starts_at_given_weights(self, tmp_path: Path) -> None:
