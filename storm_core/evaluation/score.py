@@ -139,15 +139,16 @@ def matched(true: Sequence[NDArray[np.bool_]], found: Sequence[NDArray[np.bool_]
     return out
 
 
-def true_pose(path: Path, key: tuple[int, int], name: str, near: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def true_pose(path: Path, key: tuple[int, int], obj_id: int | None, near: NDArray[np.float64]
+              ) -> NDArray[np.float64] | None:
     """The annotated pose (4, 4) of a BOP image that lies nearest to `near` (4, 4); None where there is none.
 
     Args:
-      path: scene, split or dataset. key: scene and image. name: BOP id of the object.
+      path: scene, split or dataset. key: scene and image. obj_id: of BOP; None: the object has none.
     """
-    if not name.isdigit() or not path.is_dir():
+    if obj_id is None or not path.is_dir():
         return None
-    here = [a.cam_from_obj for a in _truth(path).get(key, ()) if a.obj_id == int(name)]
+    here = [a.cam_from_obj for a in _truth(path).get(key, ()) if a.obj_id == obj_id]
     return min(here, key=lambda pose: np.linalg.norm(pose[:3, 3] - near[:3, 3]), default=None)
 
 
