@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -140,6 +142,17 @@ def test_masks_of_another_size_than_depth_are_named(block: Path) -> None:
         cv2.imwrite(str(file), mask[::2, ::2])
     with pytest.raises(DatasetError, match=r"mask_visib/00000\d_00000\d.png is \d+x\d+, the depth image \d+x\d+"):
         BopSource(bop(block)).batch(0)
+
+
+def test_every_run_has_a_wandb_id_of_its_own_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: object())
+    wandb = Mock()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for folder, step in (("a/run:1", 0), ("b/run:1", 0), ("a/run:1", 5)):
+        open_logs(tmp_path / folder, "offline", {}, step, "test").close()
+    given = [call.kwargs for call in wandb.init.call_args_list]
+    assert given[0]["id"] == given[2]["id"] != given[1]["id"] and given[0]["id"].isalnum()
+    assert {g["name"] for g in given} == {"run:1"}
 
 
 def test_a_cut_line_of_the_log_is_dropped(tmp_path: Path) -> None:
