@@ -15,13 +15,17 @@ def read_indices(block: Path, split: str) -> frozenset[int] | None:
     """Image ids that the block's list for `split` (train, test) names; None without such a list.
 
     Raises:
-      DatasetError: an entry is no image number (names file and entry).
+      DatasetError: the list is no text, or an entry no image number (names file and entry).
     """
     file = block / f"{split}_idxs.txt"
     if not file.exists():
         return None
-    words = file.read_text().replace(",", " ").split()
-    wrong = [word for word in words if not word.isdigit()]
+    try:
+        words = file.read_text(encoding="utf-8-sig").replace(",", " ").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{file} cannot be read as text ({error}); write image numbers in UTF-8, one per line"
+                           ) from error
+    wrong = [word for word in words if not word.isdecimal()]
     if wrong:
         raise DatasetError(f"{file}: {wrong[0]!r} is no image number; write one per line")
     return frozenset(map(int, words))

@@ -78,7 +78,9 @@ def test_targets_are_the_noise_that_was_added() -> None:
     ({"training.stepz": 3}, "unknown parameter training.stepz; did you mean training.steps"),
     ({"data.source": "video"}, "data.source must be synthetic or bop, got 'video'"),
     ({"data.source": "bop"}, "data.path is empty"), ({"training.views": 0}, r"training.views = 0 is outside"),
-    ({"training.device": "tpu"}, "training.device must be cpu or cuda, got 'tpu'")])
+    ({"training.device": "tpu"}, "training.device must be cpu or cuda, got 'tpu'"),
+    ({"training.device": "cpu:0"}, "training.device must be cpu or cuda, got 'cpu:0'"),
+    ({"data.object_ids": ["1", "abc"]}, "data.object_ids holds 'abc'")])
 def test_wrong_values_are_named(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_training(None, values)
@@ -126,6 +128,12 @@ def test_no_image_both_trains_and_validates(block: Path, train: str | None, test
     source = BopSource(bop(block))
     assert [{i.im_id for i in part} for part in source._parts] == [learned, held_out]
     assert source.validation == 2 * len(held_out)
+
+
+def test_a_list_that_is_no_text_is_named(block: Path) -> None:
+    (block / "train_idxs.txt").write_bytes("0\n".encode("utf-16"))
+    with pytest.raises(DatasetError, match="train_idxs.txt cannot be read as text"):
+        BopSource(bop(block)).batch(0)
 
 
 def test_of_several_splits_a_person_chooses(block: Path) -> None:
