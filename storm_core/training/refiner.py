@@ -8,6 +8,7 @@ cut into slices of any length and gives the same steps.
 
 import contextlib
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -135,7 +136,7 @@ class State:
         network = type(self.network)(self.config.model.shape).to(self._device, memory_format=torch.channels_last)
         network.load_state_dict(self.moving.state)
         network.eval()
-        count = max(1, self.config.data.validation // self.config.training.views)
+        count = math.ceil(self.config.data.validation / self.config.training.views)
         batches = [source.batch(FIRST_VALIDATION + k) for k in range(count)]
         outputs = [self._outputs(network, batch) for batch in batches]
         loss = float(np.mean([float(self._loss(o, b)) for o, b in zip(outputs, batches, strict=True)]))

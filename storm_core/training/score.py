@@ -8,6 +8,7 @@ Checkpoints hold everything, so that a run may be cut into slices of any length 
 import contextlib
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -151,7 +152,7 @@ class State:
         """Losses of the averaged weights on views that are never trained on, the same every time; {} without any."""
         if not source.validation:
             return {}
-        count = max(1, source.validation // arguments.views)
+        count = math.ceil(source.validation / arguments.views)
         with self._torch.no_grad():
             tables = [self._loss(self.average, source.batch(FIRST_VALIDATION + k))[1] for k in range(count)]
         return {k: float(np.mean([t[k] for t in tables if k in t])) for k in tables[0]}

@@ -136,6 +136,17 @@ def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, monkeypatch: pyt
     assert load_pair_weights(tmp_path / "run" / "weights.safetensors", "refiner").facts["steps"] == 1
 
 
+def test_all_views_validate(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    from storm_core.training.refiner import State
+
+    config = small(**{"data.validation": 3})
+    made, batch = [], Batches.batch
+    monkeypatch.setattr(Batches, "batch", lambda source, number: made.append(number) or batch(source, number))
+    State(config, "refiner").validate(Batches(config))
+    assert made == [FIRST_VALIDATION, FIRST_VALIDATION + 1], "views come in batches of 2"
+
+
 def test_a_scorer_may_start_from_the_trunk_of_a_refiner(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs torch")
     from storm_core.training.refiner import State, _started, train

@@ -225,6 +225,17 @@ class TestWithTorch:
         outcome = train(config, resume=True, progress=False)
         assert (outcome.step, outcome.steps_now) == (4, 2)
 
+    def test_all_views_validate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from storm_core.score_model.network import initial_parameters
+        from storm_core.training.score import State
+
+        config = small(**{"data.validation": 5})
+        made, batch = [], Synthetic.batch
+        monkeypatch.setattr(Synthetic, "batch", lambda source, number: made.append(number) or batch(source, number))
+        state = State(self.torch, config, initial_parameters(config.model.network))
+        state.validate(Synthetic(config), config.training)
+        assert made == [FIRST_VALIDATION, FIRST_VALIDATION + 1], "views come in batches of 4"
+
     def test_without_other_images_there_is_a_warning_and_no_validation(
             self, block: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         from storm_core.training.score import train
