@@ -101,9 +101,31 @@ def scene_folders(path: Path, scene: int | None = None) -> list[Path]:
     return chosen
 
 
+def require_one_split(path: Path, setting: str) -> None:
+    """For trainings: where several splits lie side by side, a person chooses; the default of `scene_folders` is test.
+
+    Args:
+      setting: what names the folder, as the remedy shows it: `data.path=`, `--bop `.
+
+    Raises:
+      DatasetError: `path` is a dataset of several splits (names them).
+    """
+    if not path.is_dir() or is_scene(path) or _scenes_of_split(path):
+        return
+    splits = _splits(path)
+    if len(splits) > 1:
+        names = [p.name for p in splits]
+        best = path / ("train" if "train" in names else names[0])
+        raise DatasetError(f"{path} has several splits: {', '.join(names)}; choose what trains, e.g. {setting}{best}")
+
+
+def _splits(path: Path) -> list[Path]:
+    return [p for p in sorted(path.iterdir()) if p.is_dir() and _scenes_of_split(p)]
+
+
 def _only_split(path: Path) -> Path:
     """The only split of a dataset, or `test` of several."""
-    splits = [p for p in sorted(path.iterdir()) if p.is_dir() and _scenes_of_split(p)]
+    splits = _splits(path)
     if len(splits) > 1:
         splits = [p for p in splits if p.name == "test"] or splits
     if len(splits) > 1:

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 from storm_core.errors import DatasetError
 
 
+def mask_file(scene: Path, im_id: int, number: int) -> Path:
+    """The mask of instance `number` of an image, counted as in scene_gt.json."""
+    return scene / "mask_visib" / f"{im_id:06d}_{number:06d}.png"
+
+
 def read_visible_mask(scene: Path, im_id: int, number: int) -> NDArray[np.bool_]:
     """(H, W) of instance `number`, counted as in scene_gt.json.
 
     Raises:
       DatasetError: the file is missing or damaged.
     """
-    file = scene / "mask_visib" / f"{im_id:06d}_{number:06d}.png"
+    file = mask_file(scene, im_id, number)
     if not file.is_file():
         raise DatasetError(f"{file} is missing; the visible mask of every annotated instance belongs there")
     pixels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)

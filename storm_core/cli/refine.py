@@ -58,7 +58,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--split",
         choices=("train", "test"),
         default="",
-        help="with --masks: only the images of each block's train_idxs.txt or test_idxs.txt (default: all)",
+        help="with --masks: only the images of each block's train_idxs.txt or test_idxs.txt; with one list, the other "
+        "split is the rest; without lists, every tenth image is test, as in `storm train score` (default: all)",
     )
     parser.add_argument(
         "--out", metavar="FILE", default="results.npy", help="results dictionary (default: results.npy)"

@@ -43,14 +43,17 @@ def from_poses(args: argparse.Namespace, config: "StormConfig"
 
     recording = open_recording(args.recording, scene=args.scene)
     models = build_models(config)
-    start = file_start(Path(args.init)) if args.init else search_start(config, models)
+    start = (file_start(Path(args.init), Path(config.models), list(models)) if args.init
+             else search_start(config, models))
     refiner = build_score_refiner(config, models)
 
     def items() -> Iterator[Refined]:
+        from storm_core.bop.dataset import object_ids
         from storm_core.cli.pictures import chosen_frames
         from storm_core.evaluation.score import judged_record, true_pose
         from storm_core.score_model.results import to_record
 
+        ids = object_ids(Path(config.models), models)
         for _, key, frame in chosen_frames(recording, args.images):
             for name, model in models.items():
                 registration = start(key, name, frame)
@@ -59,7 +62,7 @@ def from_poses(args: argparse.Namespace, config: "StormConfig"
                 begin = time.perf_counter()
                 result = refiner.refine(frame, registration)
                 seconds = time.perf_counter() - begin
-                truth = true_pose(Path(args.recording), key, name, registration.cam_from_obj)
+                truth = true_pose(Path(args.recording), key, ids.get(name), registration.cam_from_obj)
                 record = to_record(f"{key[0]}/{key[1]}", result, seconds)
                 yield Refined(judged_record(record, model, truth), frame, 0)
 

@@ -1,7 +1,7 @@
 """Where `storm refine` starts: poses of a file, or a fresh search in each picture."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,25 @@ if TYPE_CHECKING:
     Start = Callable[[Key, str, Frame], Registration | None]
 
 
-def file_start(file: Path) -> "Start":
-    """Starts at the best-scored pose of each image and object of a BOP result file."""
+def file_start(file: Path, models: Path, names: Sequence[str]) -> "Start":
+    """Starts at the best-scored pose of each image and object of a BOP result file.
+
+    Args:
+      models: folder of the meshes. names: of the objects, numbered as in the poses.csv of a run.
+    """
+    from storm_core.bop.dataset import object_ids
     from storm_core.bop.results import read_predictions
+    from storm_core.report.run import numbered
     from storm_core.types import Evidence, Registration
 
+    numbers = numbered(object_ids(models, names), names)
     best = {
-        ((e.scene_id, e.im_id), str(e.obj_id)): e.cam_from_obj
+        ((e.scene_id, e.im_id), e.obj_id): e.cam_from_obj
         for e in sorted(read_predictions(file), key=lambda e: e.score)
     }
 
     def start(key: Key, name: str, frame: "Frame") -> "Registration | None":
-        pose = best.get((key, name))
+        pose = best.get((key, numbers[name]))
         if pose is None:
             return None
         return Registration(

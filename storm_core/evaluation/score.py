@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from storm_core.bags.folder import scene_folders
 from storm_core.bop.dataset import Annotation, read_annotations
-from storm_core.bop.index_lists import read_indices
+from storm_core.bop.index_lists import split_images
 from storm_core.bop.visible_mask import read_visible_mask
 from storm_core.config import StormConfig
 from storm_core.errors import DatasetError
@@ -72,10 +72,11 @@ def cases(dataset: Dataset, config: StormConfig, models: dict[str, ObjectModel],
 
     Args:
       strength: of the disturbance, see `disturbed_mask`. images: only these image ids; empty = all.
-      split: train or test: only images that the block's list names; blocks without a list are read whole.
+      split: train or test: only images that train or that validate in `storm train score`; empty = all.
     """
     localizer = build_localizer(config, models) if masks == "som" else None
-    listed = {i: read_indices(folder, split) if split else None for i, folder in dataset.scenes.items()}
+    listed = {i: split_images(folder, dataset.annotations[i], split) if split else None
+              for i, folder in dataset.scenes.items()}
     for image in dataset.images:
         wanted = listed[image.scene_id]
         if (images and image.im_id not in images) or (wanted is not None and image.im_id not in wanted):
@@ -138,15 +139,16 @@ def matched(true: Sequence[NDArray[np.bool_]], found: Sequence[NDArray[np.bool_]
     return out
 
 
-def true_pose(path: Path, key: tuple[int, int], name: str, near: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def true_pose(path: Path, key: tuple[int, int], obj_id: int | None, near: NDArray[np.float64]
+              ) -> NDArray[np.float64] | None:
     """The annotated pose (4, 4) of a BOP image that lies nearest to `near` (4, 4); None where there is none.
 
     Args:
-      path: scene, split or dataset. key: scene and image. name: BOP id of the object.
+      path: scene, split or dataset. key: scene and image. obj_id: of BOP; None: the object has none.
     """
-    if not name.isdigit() or not path.is_dir():
+    if obj_id is None or not path.is_dir():
         return None
-    here = [a.cam_from_obj for a in _truth(path).get(key, ()) if a.obj_id == int(name)]
+    here = [a.cam_from_obj for a in _truth(path).get(key, ()) if a.obj_id == obj_id]
     return min(here, key=lambda pose: np.linalg.norm(pose[:3, 3] - near[:3, 3]), default=None)
 
 

@@ -24,7 +24,7 @@ CORRECTION = 0.16
 """The same for the corrector."""
 
 NOISE_FREE = 0.1
-"""Last share of the steps of Langevin samplers that adds no noise."""
+"""Last share of the steps of the predictor-corrector that adds no noise."""
 
 
 class ScoreFunction(Protocol):
@@ -72,7 +72,8 @@ def anneal(score: ScoreFunction, start: Particles, schedule: Schedule, rng: np.r
         if i % render_interval == 0:
             score.render(particles)
         after = levels[i + 1] if i + 1 < steps else None
-        loud = i < steps - max(1, round(NOISE_FREE * steps))
+        # Langevin steps are noisy down to the last level: steps without noise take away the posterior's own spread.
+        loud = sampler != "predictor_corrector" or i < steps - max(1, round(NOISE_FREE * steps))
         particles, s = step(score, particles, schedule, level, after, rng if loud else None)
         history.append(particles)
         scores.append(s)
@@ -106,10 +107,13 @@ class _Flow:
 
 def _langevin(score: ScoreFunction, x: Particles, schedule: Schedule, level: float, after: float | None,
               rng: np.random.Generator | None) -> tuple[Particles, NDArray[np.float64]]:
-    """x + d w^2 s / 2 + sqrt(d) w z with d = DIFFUSION; without noise, half a flow step to the denoised pose."""
+    """x + d w^2 s / 2 + sqrt(d) w z with d = DIFFUSION; at the last level, to the denoised pose.
+
+    That last step takes off the noise of the last level alone, and little of a posterior that is wider than it.
+    """
     s, width = score(x, level), _six(schedule, level)
-    if rng is None:
-        return x.moved(0.5 * width * s if after is not None else width * s), s
+    if rng is None or after is None:
+        return x.moved(width * s), s
     return x.moved(width * (0.5 * DIFFUSION * s + np.sqrt(DIFFUSION) * rng.normal(size=s.shape))), s
 
 

@@ -79,10 +79,11 @@ def save_results(path: Path | str, records: Sequence[Mapping[str, Any]]) -> None
 def load_results(path: Path | str) -> list[dict[str, Any]]:
     """The records of a file written by `save_results`. The file is a pickle: load only files you trust."""
     try:
-        content = np.load(path, allow_pickle=True).item()
+        loaded = np.load(path, allow_pickle=True)
+        content = loaded.item() if isinstance(loaded, np.ndarray) else None
     except (OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise DatasetError(f"cannot read results from {path}: {error}") from error
-    if not isinstance(content, dict) or content.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("version") != VERSION or "records" not in content:
         raise DatasetError(f"{path} holds no score-model results of version {VERSION}; write it with `storm refine`")
     return content["records"]
 

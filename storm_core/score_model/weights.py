@@ -5,7 +5,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from storm_core.models.shipped import shipped_file
 from storm_core.score_model.encoder import NetworkConfig
 from storm_core.score_model.network import initial_parameters
 from storm_core.score_model.schedule import Schedule
+
+T = TypeVar("T")
 
 VERSION = 1
 SHIPPED = "score_model.npz"
@@ -57,7 +59,8 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         head = json.loads(str(arrays.pop("__head__")))
-        network, schedule = NetworkConfig(**head["network"]), Schedule(**head["schedule"])
+        network, schedule = _of_type(NetworkConfig, head["network"]), _of_type(Schedule, head["schedule"])
+        facts = head["facts"]
     except FileNotFoundError as error:
         raise WeightsError(f"no weights of the score network at {file}; train them with `storm train score`, or leave "
                            "score_model.method at analytic") from error
@@ -68,7 +71,17 @@ def load_weights(path: Path | str = "") -> ScoreWeights:
         raise WeightsError(f"{file} has format {head.get('version')}, this STORM reads {VERSION}; train again")
     check_fit(arrays, network, str(file))
     return ScoreWeights({k: np.ascontiguousarray(v, np.float32) for k, v in arrays.items()}, network, schedule,
-                        head["facts"], hashlib.sha256(content).hexdigest())
+                        facts, hashlib.sha256(content).hexdigest())
+
+
+def _of_type(kind: type[T], values: dict[str, Any]) -> T:
+    """The dataclass with these values; TypeError for one that is no number where the default is one."""
+    made, default = kind(**values), kind()
+    for name in values:
+        value, usual = getattr(made, name), getattr(default, name)
+        if not isinstance(value, (int, float) if isinstance(usual, float) else type(usual)):
+            raise TypeError(f"{name} is {value!r}")
+    return made
 
 
 def weights_file(path: Path | str = "") -> Path:

@@ -1,5 +1,6 @@
 """What the configurations of all trainings share: how a file is read and written, and what a device is called."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,5 +34,5 @@ def arguments_yaml(config: object) -> str:
 
 def require_device(name: str) -> None:
     """ConfigError when `training.device` is not a device that networks are trained on."""
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise ConfigError(f"training.device must be cpu or cuda, got {name!r}")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise ConfigError(f"training.device must be cpu or cuda, got {name!r}; cuda:1 is the second of several GPUs")

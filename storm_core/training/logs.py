@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 from storm_core.models.packages import require_packages
 
@@ -22,7 +23,7 @@ class FileLog:
     def __init__(self, path: Path, step: int) -> None:
         kept = []
         if step and path.is_file():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a")
 
@@ -34,6 +35,14 @@ class FileLog:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; inf for one that a broken run has cut."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 class TensorBoardLog:
@@ -50,13 +59,20 @@ class TensorBoardLog:
         self._writer.close()
 
 
+def _run_id(folder: Path, step: int) -> str:
+    """A name of its own for the run in the folder; one that goes on from a step keeps its name."""
+    file = folder / "wandb_id.txt"
+    if not step or not file.is_file():
+        file.write_text(uuid4().hex + "\n")
+    return file.read_text().strip()
+
+
 class WandbLog:
-    def __init__(self, folder: Path, mode: str, config: Mapping[str, Any], project: str) -> None:
+    def __init__(self, folder: Path, mode: str, config: Mapping[str, Any], project: str, step: int) -> None:
         require_packages(f"wandb: {mode}", "wandb")
         import wandb
 
-        # The name of the folder stands for the run, so that a resumed run goes on in the same one.
-        self._run = wandb.init(project=project, name=folder.name, id=folder.name, resume="allow", mode=mode,
+        self._run = wandb.init(project=project, name=folder.name, id=_run_id(folder, step), resume="allow", mode=mode,
                                dir=str(folder), config=dict(config))
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
@@ -97,7 +113,7 @@ def open_logs(folder: Path, wandb: str, config: Mapping[str, Any], step: int, pr
     folder.mkdir(parents=True, exist_ok=True)
     logs: list[RunLog] = [FileLog(folder / "log.jsonl", step)]
     if wandb != "disabled":
-        logs.append(WandbLog(folder, wandb, config, project))
+        logs.append(WandbLog(folder, wandb, config, project, step))
     elif find_spec("tensorboard") is not None:
         logs.append(TensorBoardLog(folder / "tensorboard"))
     return Logs(logs)

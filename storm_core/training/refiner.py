@@ -8,7 +8,7 @@ cut into slices of any length and gives the same steps.
 
 import contextlib
 import json
-import pickle
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -29,9 +29,19 @@ from storm_core.training.moving_average import MovingAverage
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
 from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
-from storm_core.training.slices import Outcome, learning_rate, numbered_batches
+from storm_core.training.slices import (
+    Outcome,
+    damaged_checkpoint,
+    finishing_steps,
+    learning_rate,
+    load_checkpoint,
+    numbered_batches,
+)
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+
+KEPT = frozenset({"network", "average", "step", "optimizer", "model"})
+"""What a checkpoint must hold."""
 
 CORE = 0.05
 """Length of a motion's error below which the refiner's loss is quadratic [radii, radians]."""
@@ -51,6 +61,7 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
 
     Raises:
       ConfigError: the folder holds another run. BackendError: no such device. WeightsError: damaged checkpoint.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     arguments = config.training
     if arguments.device != "cpu" and not torch.cuda.is_available():
@@ -62,6 +73,7 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
     validation: dict[str, float] = {}
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(finishing_steps())
         log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, f"storm-{kind}"))
         batches = stack.enter_context(numbered_batches(source.batch, arguments.workers, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc=kind, disable=not progress,
@@ -71,13 +83,18 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
             log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
+            stopped = stop.asked
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source)
                 log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _save(state, folder, validation)
-            if out_of_time:
+            elif stopped:
+                _save(state, folder, validation)
+            if out_of_time or stopped:
                 break
+    if stop.asked and state.step < arguments.steps:
+        raise KeyboardInterrupt(f"interrupted; step {state.step} kept in {folder}; go on with --resume")
     return Outcome(state.step, state.step - first, time.monotonic() - begin, validation, folder / WEIGHTS)
 
 
@@ -119,7 +136,7 @@ class State:
         network = type(self.network)(self.config.model.shape).to(self._device, memory_format=torch.channels_last)
         network.load_state_dict(self.moving.state)
         network.eval()
-        count = max(1, self.config.data.validation // self.config.training.views)
+        count = math.ceil(self.config.data.validation / self.config.training.views)
         batches = [source.batch(FIRST_VALIDATION + k) for k in range(count)]
         outputs = [self._outputs(network, batch) for batch in batches]
         loss = float(np.mean([float(self._loss(o, b)) for o, b in zip(outputs, batches, strict=True)]))
@@ -169,18 +186,16 @@ def _started(config: RefinerTraining, kind: str, folder: Path, resume: bool) -> 
         raise ConfigError(f"--resume: there is no checkpoint {file}")
     state = State(config, kind)
     if resume:
-        try:
-            kept = torch.load(file, map_location=config.training.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise WeightsError(f"the checkpoint {file} is damaged ({type(error).__name__}); remove the folder and "
-                               f"start anew, with training.init={WEIGHTS} of that folder to keep what was learned"
-                               ) from error
+        kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)
         if kept["model"] != _model_of(config, kind):
             raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
-        state.network.load_state_dict(kept["network"])
-        state.moving.state = kept["average"]
-        state.moving.steps = int(kept["step"])
-        state.optimizer.load_state_dict(kept["optimizer"])
+        try:
+            state.network.load_state_dict(kept["network"])
+            state.moving.state = kept["average"]
+            state.moving.steps = int(kept["step"])
+            state.optimizer.load_state_dict(kept["optimizer"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged_checkpoint(file, error) from error
     elif config.training.init:
         _begin_from(state, config, kind)
     return state
@@ -215,7 +230,8 @@ def _model_of(config: RefinerTraining, kind: str) -> str:
 def _save(state: State, folder: Path, validation: dict[str, float]) -> None:
     config = state.config
     kept = {"network": state.network.state_dict(), "average": state.moving.state, "step": state.step,
-            "optimizer": state.optimizer.state_dict(), "model": _model_of(config, state.kind)}
+            "optimizer": state.optimizer.state_dict(), "model": _model_of(config, state.kind),
+            "seed": config.training.seed}
     with whole_file(folder / CHECKPOINT) as path:
         torch.save(kept, path)
     facts = {"steps": state.step, "seed": config.training.seed, "objects": config.data.objects,

@@ -8,7 +8,7 @@ Checkpoints hold everything, so that a run may be cut into slices of any length 
 import contextlib
 import json
 import logging
-import pickle
+import math
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from storm_core.config import flatten
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError
 from storm_core.report.atomic import whole_file
 from storm_core.score_model.encoder import Cloud, NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
@@ -30,11 +30,22 @@ from storm_core.training.logs import open_logs
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
-from storm_core.training.slices import Outcome, learning_rate, numbered_batches, require_torch
+from storm_core.training.slices import (
+    Outcome,
+    damaged_checkpoint,
+    finishing_steps,
+    learning_rate,
+    load_checkpoint,
+    numbered_batches,
+    require_torch,
+)
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.npz"
+KEPT = frozenset({"params", "average", "step", "optimizer", "model"})
+"""What a checkpoint must hold."""
+
 BINS = 4
 """Parts of the range of levels that losses are reported for."""
 
@@ -45,6 +56,7 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
 
     Raises:
       ConfigError: the folder holds another run. BackendError: no torch, or no such device.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     torch = require_torch("score network")
     arguments = config.training
@@ -53,10 +65,14 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     folder = Path(arguments.out).expanduser()
     state = _started(torch, config, folder, resume)
     source = source_of(config)
+    if not source.validation:
+        logger.warning("%s holds no image beside those that train, so there are no validation figures; name some in "
+                       "test_idxs.txt", config.data.path)
     begin, first = time.monotonic(), state.step
     validation: dict[str, float] = {}
     numbers = range(state.step, arguments.steps)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(finishing_steps())
         log = stack.enter_context(open_logs(folder, wandb, flatten(config), state.step, "storm-score"))
         batches = stack.enter_context(numbered_batches(source.batch, arguments.workers, numbers))
         bar = stack.enter_context(tqdm(total=arguments.steps, initial=state.step, desc="score network",
@@ -66,13 +82,19 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
             log.write(state.step, {f"train/{k}": v for k, v in figures.items()})
             bar.set_postfix(loss=f"{figures['loss']:.3f}")
             bar.update()
+            stopped = stop.asked
             out_of_time = arguments.minutes > 0 and time.monotonic() - begin > 60 * arguments.minutes
             if (number + 1) % arguments.save_every == 0 or number + 1 == arguments.steps or out_of_time:
                 validation = state.validate(source, arguments)
-                log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
+                if validation:
+                    log.write(state.step, {f"val/{k}": v for k, v in validation.items()})
                 _saved(torch, state, config, folder, validation)
-            if out_of_time:
+            elif stopped:
+                _saved(torch, state, config, folder, validation)
+            if out_of_time or stopped:
                 break
+    if stop.asked and state.step < arguments.steps:
+        raise KeyboardInterrupt(f"interrupted; step {state.step} kept in {folder}; go on with --resume")
     return Outcome(state.step, state.step - first, time.monotonic() - begin, validation, folder / WEIGHTS)
 
 
@@ -127,8 +149,10 @@ class State:
         return figures | {"gradient": norm, "rate": rate}
 
     def validate(self, source: Source, arguments: TrainingArguments) -> dict[str, float]:
-        """Losses of the averaged weights on views that are never trained on; the same views every time."""
-        count = max(1, source.validation // arguments.views)
+        """Losses of the averaged weights on views that are never trained on, the same every time; {} without any."""
+        if not source.validation:
+            return {}
+        count = math.ceil(source.validation / arguments.views)
         with self._torch.no_grad():
             tables = [self._loss(self.average, source.batch(FIRST_VALIDATION + k))[1] for k in range(count)]
         return {k: float(np.mean([t[k] for t in tables if k in t])) for k in tables[0]}
@@ -174,16 +198,15 @@ def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> S
     if resume and not file.is_file():
         raise ConfigError(f"--resume: there is no checkpoint {file}")
     if resume:
+        kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)
         try:
-            kept = torch.load(file, map_location=config.training.device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise WeightsError(f"the checkpoint {file} is damaged ({type(error).__name__}); remove the folder and "
-                               "start anew, with training.init=weights.npz of that folder to keep what was learned"
-                               ) from error
-        if json.loads(kept["model"]) != _model_of(config):
-            raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its config")
-        state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
-        state.go_on(kept["average"], kept["optimizer"], int(kept["step"]))
+            if json.loads(kept["model"]) != _model_of(config):
+                raise ConfigError(f"{file} is of another network: {kept['model']}; keep the section `model` of its "
+                                  "config")
+            state = State(torch, config, {k: v.cpu().numpy() for k, v in kept["params"].items()})
+            state.go_on(kept["average"], kept["optimizer"], int(kept["step"]))
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise damaged_checkpoint(file, error) from error
         return state
     if config.training.init:
         initial = load_weights(config.training.init)
@@ -200,7 +223,8 @@ def _model_of(config: ScoreTraining) -> dict[str, Any]:
 
 def _saved(torch: Any, state: State, config: ScoreTraining, folder: Path, validation: dict[str, float]) -> None:
     kept = {"params": {k: v.detach() for k, v in state.params.items()}, "average": state.average, "step": state.step,
-            "optimizer": state.optimizer.state_dict(), "model": json.dumps(_model_of(config))}
+            "optimizer": state.optimizer.state_dict(), "model": json.dumps(_model_of(config)),
+            "seed": config.training.seed}
     with whole_file(folder / CHECKPOINT) as path:
         torch.save(kept, path)
     facts = {"steps": state.step, "source": config.data.source, "seed": config.training.seed,

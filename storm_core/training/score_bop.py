@@ -1,7 +1,6 @@
 """Training batches from real or rendered images in BOP format: windows around annotated instances.
 
-Images that a block's train_idxs.txt lists train, those of test_idxs.txt validate. Without lists every tenth image
-validates.
+Images that a block's train_idxs.txt lists train, those of test_idxs.txt validate, see `split_images`.
 """
 
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.bags.folder import scene_folders
+from storm_core.bags.folder import require_one_split, scene_folders
 from storm_core.bop.dataset import Annotation, read_annotations
-from storm_core.bop.index_lists import read_indices
+from storm_core.bop.index_lists import split_images
 from storm_core.bop.views import SceneViews
-from storm_core.bop.visible_mask import read_visible_mask
+from storm_core.bop.visible_mask import mask_file, read_visible_mask
 from storm_core.errors import DatasetError
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.mesh_io import load_models
@@ -29,7 +28,6 @@ MAX_FACES = 2000
 MARGIN = 0.35
 """Window beyond the box of the mask, in its sizes."""
 
-EVERY = 10
 TRIES = 200
 
 
@@ -51,7 +49,7 @@ class BopSource:
 
     @property
     def validation(self) -> int:
-        return min(self.config.data.validation, max(2, len(self._parts[1])))
+        return min(self.config.data.validation, len(self._parts[1]))
 
     def batch(self, number: int) -> Batch:
         c = self.config
@@ -76,20 +74,15 @@ class BopSource:
         held_out: list[Instance] = []
         for block in blocks_of(Path(data.path).expanduser(), data.blocks):
             annotations = read_annotations(block)
-            learn, test = read_indices(block, "train"), read_indices(block, "test")
-            for place, (im_id, entries) in enumerate(sorted(annotations.items())):
-                for number, a in enumerate(entries):
-                    if (wanted and a.obj_id not in wanted) or a.visible < data.min_visible:
-                        continue
-                    listed = im_id in learn if learn is not None else im_id not in (test or ())
-                    validates = im_id in test if test is not None else learn is None and place % EVERY == EVERY - 1
-                    target = held_out if validates else train if listed else None
-                    if target is not None:
-                        target.append(Instance(block, im_id, number, a))
+            for split, instances in (("train", train), ("test", held_out)):
+                instances += [Instance(block, im_id, number, a)
+                              for im_id in sorted(split_images(block, annotations, split))
+                              for number, a in enumerate(annotations[im_id])
+                              if (not wanted or a.obj_id in wanted) and not a.visible < data.min_visible]
         if not train:
             raise DatasetError(f"{data.path} has no instance to train on (blocks {list(data.blocks) or 'all'}, objects "
                                f"{sorted(wanted) or 'all'}, at least {data.min_visible:g} visible)")
-        return train, held_out or train
+        return train, held_out
 
     @cached_property
     def _models(self) -> dict[str, ObjectModel]:
@@ -103,6 +96,10 @@ class BopSource:
             return None
         views = _views(instance.block)
         depth = _depth(instance.block, instance.im_id)
+        if mask.shape != depth.shape:
+            file = mask_file(instance.block, instance.im_id, instance.number)
+            raise DatasetError(f"{file} is {mask.shape[1]}x{mask.shape[0]}, the depth image {depth.shape[1]}x"
+                               f"{depth.shape[0]}; masks and depth must be pictures of one camera")
         margin = int(MARGIN * max(np.ptp(rows), np.ptp(columns))) + 4
         y0, y1 = max(rows[0] - margin, 0), min(rows[-1] + margin + 1, mask.shape[0])
         x0, x1 = max(columns[0] - margin, 0), min(columns[-1] + margin + 1, mask.shape[1])
@@ -120,8 +117,9 @@ def blocks_of(root: Path, names: tuple[str, ...]) -> list[Path]:
     """The block folders of a dataset, split or block.
 
     Raises:
-      DatasetError: there are none, or not the named ones.
+      DatasetError: there are none, not the named ones, or several splits.
     """
+    require_one_split(root, "data.path=")
     found = scene_folders(root) if root.is_dir() else []
     if not found:
         raise DatasetError(f"{root} holds no block folder such as 000001 with scene_gt.json; set data.path to a BOP "

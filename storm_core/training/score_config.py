@@ -88,6 +88,9 @@ class ScoreTraining:
             raise ConfigError(f"data.source must be synthetic or bop, got {self.data.source!r}")
         if self.data.source == "bop" and not self.data.path:
             raise ConfigError("data.path is empty; data.source: bop needs the folder of a dataset")
+        wrong = [i for i in self.data.object_ids if not i.isdecimal()]
+        if wrong:
+            raise ConfigError(f"data.object_ids holds {wrong[0]!r}; objects are named by their BOP id, e.g. ['1', '8']")
         require_device(self.training.device)
 
 

@@ -21,7 +21,7 @@ class Source(Protocol):
     """Anything that makes numbered batches; picklable, so that other processes can make them."""
 
     validation: int
-    """Views that validate."""
+    """Views that validate; 0: there are none."""
 
     def batch(self, number: int) -> Batch: ...
 

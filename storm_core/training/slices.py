@@ -2,14 +2,17 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from storm_core.errors import BackendError
+from storm_core.errors import BackendError, ConfigError, WeightsError
 from storm_core.parallel import on_one_thread
 
 BatchT = TypeVar("BatchT")
@@ -24,6 +27,36 @@ class Outcome:
     seconds: float
     validation: dict[str, float]
     weights: Path
+
+
+class Stop:
+    """Whether SIGINT or SIGTERM asked the run to end after its step; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextlib.contextmanager
+def finishing_steps() -> Iterator[Stop]:
+    """Within the block SIGINT and SIGTERM only set a flag, so that a run keeps what it has learned.
+
+    Outside the main thread, which alone may catch signals, nothing changes.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RateArguments(Protocol):
@@ -52,6 +85,33 @@ def require_torch(what: str) -> Any:
     return torch
 
 
+def load_checkpoint(file: Path, device: str, seed: int, keys: Set[str]) -> dict[str, Any]:
+    """What a run kept under `keys`, tensors on `device`.
+
+    Raises:
+      WeightsError: the file is damaged or no checkpoint. ConfigError: the run has another seed.
+    """
+    torch = require_torch("model")
+    try:
+        kept = torch.load(file, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError,
+            pickle.UnpicklingError) as error:
+        raise damaged_checkpoint(file, error) from error
+    if not isinstance(kept, dict) or not keys <= kept.keys():
+        raise damaged_checkpoint(file, "it lacks what a run keeps")
+    if kept.get("seed", seed) != seed:  # checkpoints of earlier versions have none
+        raise ConfigError(f"{file} is of a run with training.seed={kept['seed']}, not {seed}; keep the seed of its "
+                          "config")
+    return kept
+
+
+def damaged_checkpoint(file: Path, why: Exception | str) -> WeightsError:
+    """The error to raise for a checkpoint that nothing can go on from."""
+    reason = why if isinstance(why, str) else type(why).__name__
+    return WeightsError(f"the checkpoint {file} is damaged ({reason}); remove the folder and start anew, with "
+                        "training.init=<weights of that folder> to keep what was learned")
+
+
 def learning_rate(arguments: RateArguments, number: int) -> float:
     """Learning rate of a step: warm-up, constant, and linearly down to a twentieth over the last `decay` steps."""
     rise = min(1.0, (number + 1) / max(arguments.warmup, 1))
@@ -73,12 +133,17 @@ def numbered_batches(make: Callable[[int], BatchT], workers: int, numbers: range
     torch = require_torch("model")
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)) - workers)))
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=on_one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         yield _ahead(pool, make, numbers, 3 * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    on_one_thread()
 
 
 def _ahead(pool: ProcessPoolExecutor, make: Callable[[int], BatchT], numbers: range, depth: int

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
                            all_annotations=args.all_annotations, max_images=args.max_images)
     config = replace(config, models=str(dataset.models), objects=dataset.names)
     models = build_models(config)
-    start = file_start(Path(args.init)) if args.init else search_start(config, models)
+    start = (file_start(Path(args.init), Path(config.models), list(models)) if args.init
+             else search_start(config, models))
     refiner = build_score_refiner(config, models)
     rows = []
     for image, frame, name, truths in tqdm(targets(dataset, args.every), unit="target", disable=None):

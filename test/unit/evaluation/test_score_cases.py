@@ -1,12 +1,16 @@
 """Masks that were found, and the instances they belong to."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from storm_core.evaluation.score import matched, measured_share, recalls, searched
+from storm_core.config import StormConfig
+from storm_core.evaluation.dataset import open_dataset
+from storm_core.evaluation.score import cases, matched, measured_share, recalls, searched
 from storm_core.types import Localization, NotFound, Reason
 from test.synthetic import frame_of, pose, textured_box
+from test.unit.evaluation_runs.tiny_dataset import write_dataset
 
 
 def block(first: int, last: int) -> np.ndarray:
@@ -70,3 +74,10 @@ def test_the_measured_share_is_that_of_the_whole_silhouette() -> None:
     share = measured_share(replace(frame, depth=depth), mask, 0.5)
     assert share == 0.5 * (depth[mask] > 0).mean()
     assert measured_share(frame, np.zeros_like(mask), 0.0) == 0.0
+
+
+def test_the_splits_are_those_of_the_training(tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(tmp_path / "tiny", images=10, scenes=1))
+    images = {split: {c.image.im_id for c in cases(dataset, StormConfig(), {}, "gt", split=split)}
+              for split in ("train", "test", "")}
+    assert images == {"train": set(range(9)), "test": {9}, "": set(range(10))}

@@ -1,6 +1,7 @@
 """The score network: equivariance, one forward pass for NumPy and torch, weights on disk."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,9 @@ def test_bad_weights_are_named(tmp_path: Path) -> None:
     save_weights(tmp_path / "cut.npz", replace(weights(), params=cut))
     with pytest.raises(WeightsError, match="trunk1 has shape None"):
         load_weights(tmp_path / "cut.npz")
+    head = {"version": 1, "network": asdict(CONFIG), "schedule": {}, "facts": {}}
+    for wrong, message in (({"network": {"channels": "32"}}, "channels is '32'"), ({"facts": None}, "facts")):
+        kept = {name: value for name, value in (head | wrong).items() if value is not None}
+        np.savez(tmp_path / "head.npz", __head__=np.array(json.dumps(kept)), **PARAMS)
+        with pytest.raises(WeightsError, match=message):
+            load_weights(tmp_path / "head.npz")

@@ -1,6 +1,7 @@
 """`storm refine` on a small BOP scene written for the purpose."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -76,6 +77,30 @@ def test_given_poses_are_refined_and_written(scene: Path, tmp_path: Path, capsys
     assert numbers["command"] == "refine" and len(numbers["poses"]) == 2 and numbers["stages_ms"]["refine"]["n"] == 2
     printed = capsys.readouterr().out
     assert "sd_mm" in printed and "2 pose distributions" in printed
+
+
+@pytest.mark.parametrize(("stem", "info"), [("bottle_10", {"1": {"name": "bottle_10"}}), ("bottle_10", {}),
+                                            ("000001", {})])
+def test_objects_may_have_names(stem: str, info: dict, scene: Path, tmp_path: Path) -> None:
+    """Poses and truth are found by BOP id: of the name, of models_info.json, or, for poses, as runs number them."""
+    root, own = scene.parents[1], tmp_path / "dataset" / "000001"
+    shutil.copytree(scene, own)
+    entries = {str(i): [{"obj_id": 1, "cam_R_m2c": pose[:3, :3].reshape(-1).tolist(),
+                         "cam_t_m2c": (1e3 * pose[:3, 3]).tolist()}] for i, pose in enumerate(POSES)}
+    (own / "scene_gt.json").write_text(json.dumps(entries))
+    models = tmp_path / "models"
+    models.mkdir()
+    shutil.copy(root / "models" / "obj_000001.ply", models / f"{stem}.ply")
+    if info:
+        (models / "models_info.json").write_text(json.dumps(info))
+    out = tmp_path / "results.npy"
+    assert command(own, "--models", models, "--objects", stem, "--init", root / "init.csv", "--images", 0, "--out", out,
+                   "--set", "score_model.particles=8") == 0
+    (record,) = load_results(out)
+    known = bool(info) or stem.isdigit()
+    assert record["object"] == stem and (record["true_cam_from_obj"] is not None) == known
+    if known:
+        np.testing.assert_allclose(record["true_cam_from_obj"], POSES[0], atol=1e-6)
 
 
 def test_chosen_images_only(scene: Path, tmp_path: Path) -> None:

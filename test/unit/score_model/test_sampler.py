@@ -103,3 +103,6 @@ def test_unreadable_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.npy").write_bytes(b"not numpy")
     with pytest.raises(DatasetError, match=r"bad\.npy"):
         load_results(tmp_path / "bad.npy")
+    np.savez(tmp_path / "weights.npz", a=np.zeros(2))
+    with pytest.raises(DatasetError, match=r"weights\.npz holds no score-model results"):
+        load_results(tmp_path / "weights.npz")

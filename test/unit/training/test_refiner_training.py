@@ -1,6 +1,8 @@
 """Training of the refiner and the scorer: data, labels, checkpoints, the commands."""
 
 import json
+import os
+import signal
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,35 @@ def test_a_run_in_two_slices_gives_the_same_weights(kind: str, tmp_path: Path) -
     (tmp_path / "b" / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="damaged"):
         train(config, kind, resume=True, progress=False)
+
+
+def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    from storm_core.training.refiner import State
+
+    learn = State.learn
+
+    def interrupted(state: State, *given: Any) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return learn(state, *given)
+
+    monkeypatch.setattr(State, "learn", interrupted)
+    given = [f"--set={k}={v}" for k, v in (SMALL | {"training.out": tmp_path / "run"}).items()]
+    assert main(["train", "refiner", *given]) == 1
+    assert "step 1 kept" in capsys.readouterr().err
+    assert load_pair_weights(tmp_path / "run" / "weights.safetensors", "refiner").facts["steps"] == 1
+
+
+def test_all_views_validate(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    from storm_core.training.refiner import State
+
+    config = small(**{"data.validation": 3})
+    made, batch = [], Batches.batch
+    monkeypatch.setattr(Batches, "batch", lambda source, number: made.append(number) or batch(source, number))
+    State(config, "refiner").validate(Batches(config))
+    assert made == [FIRST_VALIDATION, FIRST_VALIDATION + 1], "views come in batches of 2"
 
 
 def test_a_scorer_may_start_from_the_trunk_of_a_refiner(tmp_path: Path) -> None:

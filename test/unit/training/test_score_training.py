@@ -1,22 +1,30 @@
 """Training of the score network: data, loss, checkpoints."""
 
 import json
+import os
+import shutil
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import BackendError, ConfigError, DatasetError, WeightsError
 from storm_core.geometry.pose import angle_between
 from storm_core.models import packages
 from storm_core.score_model.weights import load_weights
 from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
+from storm_core.training.score_bop import BopSource, blocks_of
 from storm_core.training.score_config import ScoreTraining, read_training
 from storm_core.training.score_scenes import random_view, training_object
 from storm_core.training.score_source import FIRST_VALIDATION, Synthetic
+from test.unit.evaluation_runs.tiny_dataset import write_dataset
 
 SMALL = {"model.channels": 8, "model.hidden": 16, "model.heads": 1, "model.points": 24, "model.scene_points": 24,
          "data.objects": 4, "data.validation": 4, "training.views": 4, "training.draws": 4, "training.steps": 4,
@@ -70,7 +78,9 @@ def test_targets_are_the_noise_that_was_added() -> None:
     ({"training.stepz": 3}, "unknown parameter training.stepz; did you mean training.steps"),
     ({"data.source": "video"}, "data.source must be synthetic or bop, got 'video'"),
     ({"data.source": "bop"}, "data.path is empty"), ({"training.views": 0}, r"training.views = 0 is outside"),
-    ({"training.device": "tpu"}, "training.device must be cpu or cuda, got 'tpu'")])
+    ({"training.device": "tpu"}, "training.device must be cpu or cuda, got 'tpu'"),
+    ({"training.device": "cpu:0"}, "training.device must be cpu or cuda, got 'cpu:0'"),
+    ({"data.object_ids": ["1", "abc"]}, "data.object_ids holds 'abc'")])
 def test_wrong_values_are_named(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_training(None, values)
@@ -95,6 +105,69 @@ def test_the_log_goes_to_a_file_and_on_from_the_step_that_was_kept(tmp_path: Pat
                 log.write(step, {"train/loss": 1.25 + first})
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert lines == [{"step": k, "train/loss": 1.25 if k < 3 else 3.25} for k in (1, 2, 3)]
+
+
+@pytest.fixture
+def block(tmp_path: Path) -> Path:
+    """The only block of a dataset: images 0 to 2 with objects 1 and 2 each."""
+    return write_dataset(tmp_path / "tiny", images=3, scenes=1) / "test" / "000001"
+
+
+def bop(block: Path, **more: Any) -> ScoreTraining:
+    return small(**{"data.source": "bop", "data.path": str(block.parents[1]), **more})
+
+
+@pytest.mark.parametrize(("train", "test", "learned", "held_out"), [
+    (None, None, {0, 1, 2}, set()), ("0 1", None, {0, 1}, {2}), (None, "2", {0, 1}, {2}), ("0 1", "1", {0}, {1}),
+    ("0 1 2", None, {0, 1, 2}, set()), (None, "77", {0, 1, 2}, set())])
+def test_no_image_both_trains_and_validates(block: Path, train: str | None, test: str | None, learned: set[int],
+                                            held_out: set[int]) -> None:
+    for split, text in (("train", train), ("test", test)):
+        if text is not None:
+            (block / f"{split}_idxs.txt").write_text(text)
+    source = BopSource(bop(block))
+    assert [{i.im_id for i in part} for part in source._parts] == [learned, held_out]
+    assert source.validation == 2 * len(held_out)
+
+
+def test_a_list_that_is_no_text_is_named(block: Path) -> None:
+    (block / "train_idxs.txt").write_bytes("0\n".encode("utf-16"))
+    with pytest.raises(DatasetError, match="train_idxs.txt cannot be read as text"):
+        BopSource(bop(block)).batch(0)
+
+
+def test_of_several_splits_a_person_chooses(block: Path) -> None:
+    root = block.parents[1]
+    shutil.copytree(root / "test", root / "train")
+    with pytest.raises(DatasetError, match=rf"several splits: test, train; choose .* data.path={root}/train"):
+        BopSource(bop(block)).batch(0)
+    assert blocks_of(root / "train", ()) == [root / "train" / "000001"]
+
+
+def test_masks_of_another_size_than_depth_are_named(block: Path) -> None:
+    for file in (block / "mask_visib").iterdir():
+        mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(file), mask[::2, ::2])
+    with pytest.raises(DatasetError, match=r"mask_visib/00000\d_00000\d.png is \d+x\d+, the depth image \d+x\d+"):
+        BopSource(bop(block)).batch(0)
+
+
+def test_every_run_has_a_wandb_id_of_its_own_and_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "find_spec", lambda name: object())
+    wandb = Mock()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for folder, step in (("a/run:1", 0), ("b/run:1", 0), ("a/run:1", 5)):
+        open_logs(tmp_path / folder, "offline", {}, step, "test").close()
+    given = [call.kwargs for call in wandb.init.call_args_list]
+    assert given[0]["id"] == given[2]["id"] != given[1]["id"] and given[0]["id"].isalnum()
+    assert {g["name"] for g in given} == {"run:1"}
+
+
+def test_a_cut_line_of_the_log_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "train/loss": 1.0}\n{"step": 2, "tra')
+    with open_logs(tmp_path, "disabled", {}, 2, "test") as log:
+        log.write(3, {})
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 3]
 
 
 class TestWithTorch:
@@ -131,6 +204,47 @@ class TestWithTorch:
             np.testing.assert_allclose(b.params[name], value, atol=1e-6, err_msg=name)
         assert a.facts["steps"] == 4 and a.facts["views"] == 16
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interrupted_run_keeps_its_last_step(self, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                    ) -> None:
+        from storm_core.training.score import State, train
+
+        config = small(**{"training.out": str(tmp_path / "run"), "training.save_every": 100})
+        learn, before = State.learn, signal.getsignal(number)
+
+        def interrupted(state: State, *given: Any) -> dict[str, float]:
+            if state.step == 1:
+                os.kill(os.getpid(), number)
+            return learn(state, *given)
+
+        monkeypatch.setattr(State, "learn", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="step 2 kept in .*; go on with --resume"):
+            train(config, progress=False)
+        assert signal.getsignal(number) is before
+        assert load_weights(tmp_path / "run" / "weights.npz").facts["steps"] == 2
+        outcome = train(config, resume=True, progress=False)
+        assert (outcome.step, outcome.steps_now) == (4, 2)
+
+    def test_all_views_validate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from storm_core.score_model.network import initial_parameters
+        from storm_core.training.score import State
+
+        config = small(**{"data.validation": 5})
+        made, batch = [], Synthetic.batch
+        monkeypatch.setattr(Synthetic, "batch", lambda source, number: made.append(number) or batch(source, number))
+        state = State(self.torch, config, initial_parameters(config.model.network))
+        state.validate(Synthetic(config), config.training)
+        assert made == [FIRST_VALIDATION, FIRST_VALIDATION + 1], "views come in batches of 4"
+
+    def test_without_other_images_there_is_a_warning_and_no_validation(
+            self, block: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        from storm_core.training.score import train
+
+        config = bop(block, **{"training.out": str(tmp_path / "run"), "training.steps": 1})
+        assert train(config, progress=False).validation == {}
+        assert "no validation figures" in caplog.text and "test_idxs.txt" in caplog.text
+        assert "val/" not in (tmp_path / "run" / "log.jsonl").read_text()
+
     def test_other_processes_make_the_same_batches(self, tmp_path: Path) -> None:
         from storm_core.training.score import train
 
@@ -153,8 +267,23 @@ class TestWithTorch:
         other = replace(config, model=replace(config.model, channels=12))
         with pytest.raises(ConfigError, match="another network"):
             train(other, resume=True, progress=False)
-        (tmp_path / "run" / "checkpoint.pt").write_bytes(b"damaged")
-        with pytest.raises(WeightsError, match="checkpoint.pt"):
+        reseeded = replace(config, training=replace(config.training, seed=1))
+        with pytest.raises(ConfigError, match="training.seed=0, not 1"):
+            train(reseeded, resume=True, progress=False)
+
+    @pytest.mark.parametrize("content", [b"damaged", b"a text file\n", {"step": 1}, [1, 2], "params"])
+    def test_damaged_checkpoints_are_named(self, content: Any, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        config = small(**{"training.out": str(tmp_path / "run"), "training.steps": 1})
+        train(config, progress=False)
+        file = tmp_path / "run" / "checkpoint.pt"
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        else:
+            kept = self.torch.load(file, weights_only=True)
+            self.torch.save(kept | {content: {}} if isinstance(content, str) else content, file)
+        with pytest.raises(WeightsError, match="checkpoint.pt is damaged"):
             train(config, resume=True, progress=False)
 
     def test_fine_tuning_starts_at_given_weights(self, tmp_path: Path) -> None:
