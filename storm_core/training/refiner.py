@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from storm_core.config import flatten
-from storm_core.errors import BackendError, ConfigError, WeightsError
+from storm_core.errors import ConfigError, WeightsError
+from storm_core.models.devices import require_torch_device
 from storm_core.render_compare.networks import RefineNet, ScoreNet
 from storm_core.render_compare.weights import PairWeights, load_pair_weights, save_pair_weights
 from storm_core.report.atomic import whole_file
@@ -64,8 +65,7 @@ def train(config: RefinerTraining, kind: str, *, resume: bool = False, wandb: st
       KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     arguments = config.training
-    if arguments.device != "cpu" and not torch.cuda.is_available():
-        raise BackendError(f"training.device is {arguments.device}, but torch sees no CUDA device; use cpu")
+    require_torch_device(arguments.device, "training.device")
     folder = Path(arguments.out).expanduser()
     state = _started(config, kind, folder, resume)
     source = Batches(config, scorer=kind == "scorer")

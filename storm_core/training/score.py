@@ -20,7 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from storm_core.config import flatten
-from storm_core.errors import BackendError, ConfigError
+from storm_core.errors import ConfigError
+from storm_core.models.devices import require_torch_device
 from storm_core.report.atomic import whole_file
 from storm_core.score_model.encoder import Cloud, NetworkConfig, encode, repeated
 from storm_core.score_model.network import FIXED, initial_parameters, score_and_error
@@ -60,8 +61,7 @@ def train(config: ScoreTraining, *, resume: bool = False, wandb: str = "disabled
     """
     torch = require_torch("score network")
     arguments = config.training
-    if arguments.device != "cpu" and not torch.cuda.is_available():
-        raise BackendError(f"training.device is {arguments.device}, but torch sees no CUDA device; use cpu")
+    require_torch_device(arguments.device, "training.device")
     folder = Path(arguments.out).expanduser()
     state = _started(torch, config, folder, resume)
     source = source_of(config)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.bags.folder import scene_folders
+from storm_core.bags.folder import require_one_split, scene_folders
 from storm_core.bop.dataset import read_annotations
 from storm_core.config import OnboardingConfig
 from storm_core.errors import DatasetError
@@ -53,6 +53,7 @@ class BopSource:
         DatasetError: no scenes, no ground truth or no models folder there.
         MeshError: an annotated object has no mesh.
         """
+        require_one_split(split, "--bop ")
         scenes = scene_folders(split)
         root = next((p for p in (split, *split.resolve().parents[:2]) if (p / "models").is_dir()), None)
         if root is None:
