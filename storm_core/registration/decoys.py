@@ -7,10 +7,12 @@ as good when it is moved; a right one does not.
 import numpy as np
 from numpy.typing import NDArray
 
-from storm_core.evidence.compare import TELLING_CONTRAST
+from storm_core.evidence.columns import N_INLIER, N_MISSING, PICTURE
+from storm_core.evidence.compare import TELLING_CONTRAST, compare, crop_camera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
 from storm_core.registration.judge import Judge
+from storm_core.registration.picture_alone import BLOCK
 from storm_core.registration.polish import perturbed
 from storm_core.registration.twins import declared_distance
 
@@ -20,6 +22,9 @@ SHIFT, TURN = 0.2, 0.6
 EXPECTED_MARGIN = 1.5
 """Lead over the best decoy [log-odds] that a right pose has; what is lacking counts against a pose, more does not count
 for it: a wrong pose on a lonely surface stands out as well."""
+
+GLANCE = 64
+"""Side [px] of the crop in which pose and decoys are compared."""
 
 DIFFERENT = 0.12
 """MSSD [diameters] below which a decoy looks like the pose by symmetry."""
@@ -61,8 +66,27 @@ def decoy_margin(judge: Judge, cam_from_obj: NDArray[np.float64], shape_symmetri
     others = decoys(judge.model, cam_from_obj, shape_symmetries if alike else np.eye(4)[None])
     if len(others) == 0:
         return float("nan")
-    rank, _ = judge.judge(np.concatenate([cam_from_obj[None], others]), side=64)
-    return float(rank[0] - rank[1:].max())
+    poses = np.concatenate([cam_from_obj[None], others])
+    rank, _ = judge.judge(poses, GLANCE)
+    return float((rank[0] - rank[1:] + print_lead(judge, poses)).min())
+
+
+def print_lead(judge: Judge, cam_from_objs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the print says for the first of the poses (1 + N, 4, 4) and against each other (N,) [log-odds], 0 to
+    EXPECTED_MARGIN.
+
+    The verifier weighs how well a picture fits, not how surely it fits better than another: of a faint print nothing
+    fits well, but thousands of pixels that fit a little better are no chance. With Gaussian noise the likelihoods of
+    two linear models of n samples differ by n/2 log((1 - b^2) / (1 - a^2)), a and b the correlations. Only where depth
+    has placed the pose: what was searched by the picture is better than its neighbours there for that alone.
+    """
+    table = compare(judge.features, judge.model, cam_from_objs, side=GLANCE)
+    step = crop_camera(cam_from_objs[0], judge.model.center, judge.model.diameter,
+                       judge.features.frame.camera.vector, GLANCE)[6]
+    fits = np.clip(np.nan_to_num(table[:, PICTURE]), 0.0, 0.99)
+    samples = np.where(table[:, N_INLIER] > table[:, N_MISSING], table[:, N_INLIER], 0.0) * step**2 / BLOCK
+    lead = np.minimum(samples[0], samples[1:]) / 2 * np.log((1 - fits[1:] ** 2) / (1 - fits[0] ** 2))
+    return np.clip(lead, 0.0, EXPECTED_MARGIN)
 
 
 def doubt(margin: float) -> float:

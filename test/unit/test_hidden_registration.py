@@ -18,7 +18,7 @@ from storm_core.evidence.verifier import feature_vector, supported_share
 from storm_core.geometry.camera import PinholeCamera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
-from storm_core.registration.decoys import DIFFERENT, EXPECTED_MARGIN, decoy_margin, decoys, doubt
+from storm_core.registration.decoys import DIFFERENT, EXPECTED_MARGIN, decoy_margin, decoys, doubt, print_lead
 from storm_core.registration.given_mask import mask_agreement, mask_log_odds
 from storm_core.registration.judge import Judge
 from storm_core.registration.polish import perturbed, polish
@@ -168,6 +168,20 @@ def test_a_right_pose_stands_out_from_its_decoys_and_a_lone_wrong_one_does_not()
     assert decoy_margin(judge, TRUTH, np.eye(4)[None], 0.5) > 2.0
     on_the_table = pose((2.2, 0.0, 0.0), (-0.2, 0.1, 0.66))
     assert decoy_margin(judge, on_the_table, np.eye(4)[None], 0.5) < 1.0
+
+
+def test_a_faint_print_says_surely_how_a_box_is_turned_where_depth_has_placed_it() -> None:
+    box = textured_box()
+    faint = replace(box, colors=(150.0 + 0.12 * (box.colors.astype(float) - box.colors.mean(0))).astype(np.uint8))
+    frame = frame_of([(faint, TRUTH)], noise=0.002)
+    half_turn = np.eye(4)
+    half_turn[:3, :3] = so3_exp([0, 0, np.pi])
+    poses = np.stack([TRUTH, TRUTH @ half_turn])
+    for first, second, least, most in ((0, 1, 1.0, EXPECTED_MARGIN), (1, 0, 0.0, 0.2)):
+        said = print_lead(Judge(frame_features(frame), faint), poses[[first, second]])
+        assert least <= said[0] <= most
+    blind = replace(frame, depth=np.zeros_like(frame.depth))
+    assert print_lead(Judge(frame_features(blind), faint), poses) == pytest.approx(0.0)
 
 
 def test_poses_equal_by_declared_symmetry_are_followed_once() -> None:
