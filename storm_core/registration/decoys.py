@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storm_core.evidence.columns import N_INLIER, N_MISSING, PICTURE
-from storm_core.evidence.compare import TELLING_CONTRAST, compare, crop_camera
+from storm_core.evidence.compare import TELLING_CONTRAST, crop_camera
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.geometry.pose import so3_exp
 from storm_core.registration.judge import Judge
@@ -56,7 +56,8 @@ def decoys(model: ObjectModel, cam_from_obj: NDArray[np.float64],
 
 def decoy_margin(judge: Judge, cam_from_obj: NDArray[np.float64], shape_symmetries: NDArray[np.float64],
                  contrast: float) -> float:
-    """By how much [log-odds] a pose (4, 4) ranks above its best decoy; nan when it has none.
+    """By how much [log-odds] a pose (4, 4) ranks above its best decoy, what the print surely says included; nan when it
+    has none.
 
     Args:
       shape_symmetries: (S, 4, 4) turns that leave the shape alike. contrast: of the model's colours (see `Evidence`):
@@ -67,24 +68,27 @@ def decoy_margin(judge: Judge, cam_from_obj: NDArray[np.float64], shape_symmetri
     if len(others) == 0:
         return float("nan")
     poses = np.concatenate([cam_from_obj[None], others])
-    rank, _ = judge.judge(poses, GLANCE)
-    return float((rank[0] - rank[1:] + print_lead(judge, poses)).min())
+    table = judge.table(poses, GLANCE)
+    rank, _ = judge.judged(table, poses, GLANCE)
+    step = crop_camera(cam_from_obj, judge.model.center, judge.model.diameter, judge.features.frame.camera.vector,
+                       GLANCE)[6]
+    return float((rank[0] - rank[1:] + print_lead(table, step**2)).min())
 
 
-def print_lead(judge: Judge, cam_from_objs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What the print says for the first of the poses (1 + N, 4, 4) and against each other (N,) [log-odds], 0 to
+def print_lead(table: NDArray[np.float64], area: float) -> NDArray[np.float64]:
+    """What the print says for the first of 1 + N compared poses and against each other (N,) [log-odds], 0 to
     EXPECTED_MARGIN.
 
     The verifier weighs how well a picture fits, not how surely it fits better than another: of a faint print nothing
     fits well, but thousands of pixels that fit a little better are no chance. With Gaussian noise the likelihoods of
     two linear models of n samples differ by n/2 log((1 - b^2) / (1 - a^2)), a and b the correlations. Only where depth
     has placed the pose: what was searched by the picture is better than its neighbours there for that alone.
+
+    Args:
+      table: (1 + N, COLUMNS) of the comparison. area: pixels of the picture that a pixel of its crop stands for.
     """
-    table = compare(judge.features, judge.model, cam_from_objs, side=GLANCE)
-    step = crop_camera(cam_from_objs[0], judge.model.center, judge.model.diameter,
-                       judge.features.frame.camera.vector, GLANCE)[6]
     fits = np.clip(np.nan_to_num(table[:, PICTURE]), 0.0, 0.99)
-    samples = np.where(table[:, N_INLIER] > table[:, N_MISSING], table[:, N_INLIER], 0.0) * step**2 / BLOCK
+    samples = np.where(table[:, N_INLIER] > table[:, N_MISSING], table[:, N_INLIER], 0.0) * area / BLOCK
     lead = np.minimum(samples[0], samples[1:]) / 2 * np.log((1 - fits[1:] ** 2) / (1 - fits[0] ** 2))
     return np.clip(lead, 0.0, EXPECTED_MARGIN)
 

@@ -28,7 +28,15 @@ class Judge:
 
     def judge(self, cam_from_objs: NDArray[np.float64], side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rank and log-odds (N,) of poses (N, 4, 4); side: crop resolution [px]."""
-        table = compare(self.features, self.model, cam_from_objs, side=side, mask=self.mask)
+        return self.judged(self.table(cam_from_objs, side), cam_from_objs, side)
+
+    def table(self, cam_from_objs: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+        """The comparison (N, COLUMNS) of poses (N, 4, 4) with the frame, in crops of `side` px."""
+        return compare(self.features, self.model, cam_from_objs, side=side, mask=self.mask)
+
+    def judged(self, table: NDArray[np.float64], cam_from_objs: NDArray[np.float64], side: int
+               ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What `judge` says of poses whose `table` is there already."""
         rank, odds = VERIFIER.ranking(table), VERIFIER.table_log_odds(table)
         if self.least_seen > 0:
             in_view = table[:, N_INSIDE] - table[:, N_OCCLUDED]
