@@ -16,6 +16,8 @@ from storm_core.simulation.strata import SUITES
 
 FILE = "benchmark.json"
 FORMAT = "storm-benchmark-1"
+COVER = "cover"
+"""Tag of scenes whose target something hides: `carton`, or the side that a held sheet comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class BenchmarkScene:
     """One scene of a benchmark.
 
     Attributes:
-      scene: number of its folder. stratum: the cell it was dealt to. tags: value of every axis.
+      scene: number of its folder. stratum: the cell it was dealt to. tags: value of every axis, and COVER.
       seed: of its content; scenes with the same seed differ in their tags only.
       target: id of the object that the scene is about. present: whether it is in the scene (at first).
       labels: label of each annotated instance -> BOP id; the labels are the names of the ground-truth topics.
@@ -84,11 +86,11 @@ class Benchmark:
     scenes: Mapping[int, BenchmarkScene]
 
     def strata_of(self, scene: int) -> tuple[str, ...]:
-        """Its cell; where the axes are crossed, `axis=value` of every axis, because a cell would hold too few."""
+        """Its cell and what hides the target; where the axes are crossed, a cell would hold too few: `axis=value` of all."""
         found = self.scenes[scene]
-        if SUITES[self.suite].crossed:
-            return tuple(f"{axis}={value}" for axis, value in found.tags.items())
-        return (found.stratum,)
+        crossed = SUITES[self.suite].crossed
+        named = tuple(f"{axis}={value}" for axis, value in found.tags.items() if crossed or axis == COVER)
+        return named if crossed else (found.stratum, *named)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import cv2
 from storm_core.bags.write import BagWriter
 from storm_core.errors import SetupError
 from storm_core.geometry.camera import PinholeCamera
-from storm_core.simulation.benchmark import Benchmark, BenchmarkObject, BenchmarkScene, save_benchmark
+from storm_core.simulation.benchmark import COVER, Benchmark, BenchmarkObject, BenchmarkScene, save_benchmark
 from storm_core.simulation.dataset import DEPTH_SCALE, write_scene
 from storm_core.simulation.object_pool import Pool, PoolObject
 from storm_core.simulation.objects import write_numbered_models
@@ -109,8 +109,9 @@ def render_scene(output: Output, pool: Pool, plan: ScenePlan) -> BenchmarkScene:
                               whole_masks=True)
     shares = [visible[label] for label in recording.targets if label in visible]
     best = max(shares, key=sum, default=None)
+    cover = {} if staged.cover is None else {COVER: staged.cover}
     return BenchmarkScene(
-        scene=plan.scene, stratum=plan.cell, tags=dict(plan.tags), seed=plan.seed, target=plan.target,
+        scene=plan.scene, stratum=plan.cell, tags=dict(plan.tags) | cover, seed=plan.seed, target=plan.target,
         present=bool(recording.targets), labels=staged.ids, events=staged.events, frames=plan.frames,
         rate_hz=plan.rate_hz, sensor=plan.sensor, folder=folder, bag=bag,
         visible=None if best is None else (round(min(best), 4), round(sum(best) / len(best), 4)))

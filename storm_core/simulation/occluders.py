@@ -22,6 +22,8 @@ _PROBE = (200, 150)
 """Size of the pictures in which visibility is tried out [px]."""
 _SHEET_HALF = 0.10
 """Half width of the held sheet [m]."""
+SIDES = {"right": 0.0, "below": np.pi / 2, "left": np.pi, "above": -np.pi / 2}
+"""Where a held sheet comes from, and its turn about the optical axis [rad]: x points right in the picture, y down."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +64,30 @@ class HeldSheet:
 
 
 def held_sheet(path: CameraPath, target: Body, distance: float, probe: Probe, hidden: float,
-               span: tuple[float, float], rng: np.random.Generator) -> HeldSheet:
-    """A sheet that comes in from the right, hides the share `hidden` (0..1) of the target, and leaves again.
+               span: tuple[float, float], rng: np.random.Generator, side: str = "right") -> HeldSheet:
+    """A sheet that comes in, hides the share `hidden` (0..1) of the target, and leaves again.
 
     Args:
       distance: of the target from the camera [m].
       span: when it hides most [s]; it takes 0.4 of that time to come in before, and to leave after.
+      side: of the picture where it comes in, one of SIDES.
     """
     away = max(0.55 * distance, 0.2)
+    turn = so3_exp([0.0, 0.0, SIDES[side]])
     bodies = tuple(hand_with_sheet(rng))
     middle = (span[0] + span[1]) / 2
     if hidden >= 1.0:
         reach = 0.0
     else:
         def visible(offset: float) -> float | None:
-            pose = path.steady(middle) @ _at(offset, away)
+            pose = path.steady(middle) @ _at(offset, away, turn)
             return probe.visible(path.at(middle), target, [replace(b, world_from_obj=pose) for b in bodies])
 
         reach = bisected(visible, 1.0 - hidden, 0.0, _SHEET_HALF + 0.35)
     ease = 0.4 * (span[1] - span[0])
     whole = span[0] - ease, span[1] + ease
     track = PchipInterpolator([whole[0], *span, whole[1]], [reach + 0.5, reach, reach, reach + 0.5])
-    return HeldSheet(bodies=bodies, motion=partial(_held, path, track, away, whole))
+    return HeldSheet(bodies=bodies, motion=partial(_held, path, track, away, whole, turn))
 
 
 def carton(world_from_cam: Pose, toward: Pose, target: Body, radius: float, tall: float, probe: Probe,
@@ -124,16 +128,18 @@ def bisected(visible: Callable[[float], float | None], wanted: float, near: floa
     return (near + far) / 2
 
 
-def _at(offset: float, away: float) -> Pose:
+def _at(offset: float, away: float, turn: NDArray[np.float64]) -> Pose:
     pose = np.eye(4)
-    pose[:3, 3] = offset, 0.0, away
+    pose[:3, :3] = turn
+    pose[:3, 3] = *(offset * turn[:2, 0]), away
     return pose
 
 
-def _held(path: CameraPath, track: PchipInterpolator, away: float, span: tuple[float, float], t: float) -> Pose:
+def _held(path: CameraPath, track: PchipInterpolator, away: float, span: tuple[float, float],
+          turn: NDArray[np.float64], t: float) -> Pose:
     if not span[0] <= t <= span[1]:
         # Out of the way entirely, so that no shadow lies on the table.
-        return path.steady(t) @ _at(0.0, -5.0)
-    pose = _at(float(track(t)), away)
-    pose[:3, :3] = so3_exp([0.0, 0.0, 0.06 * np.sin(1.7 * t)])
+        return path.steady(t) @ _at(0.0, -5.0, turn)
+    pose = _at(float(track(t)), away, turn)
+    pose[:3, :3] = turn @ so3_exp([0.0, 0.0, 0.06 * np.sin(1.7 * t)])
     return path.steady(t) @ pose

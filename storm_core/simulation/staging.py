@@ -31,11 +31,18 @@ _LAYOUT, _ROOM, _LIGHT, _VIEW, _PATH, _COVER, _SURFACE, _CHANGE = range(8)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Staged:
-    """A scene ready to be rendered. ids: label of each annotated body -> BOP id."""
+    """A scene ready to be rendered.
+
+    Attributes:
+      ids: label of each annotated body -> BOP id.
+      cover: what hides the target of a single picture: `carton`, or the side that a held sheet comes from; None =
+        nothing does, or in a sequence, where the sheet always comes from the right.
+    """
 
     scenario: Scenario
     ids: dict[str, int]
     events: tuple[Event, ...]
+    cover: str | None
 
 
 def stage(plan: ScenePlan, pool: Pool, camera: PinholeCamera) -> Staged:
@@ -50,7 +57,8 @@ def stage(plan: ScenePlan, pool: Pool, camera: PinholeCamera) -> Staged:
                        duration, np.random.default_rng([*plan.seed, _CHANGE]))
     around = _unobstructed(probe, path, change.places, change.around, duration)
     things = change.things if plan.tags.get("presence", PRESENT) == PRESENT else _stand_in(plan, pool, target)
-    things = things + around + _cover(plan, probe, path, orbit, target.body, radius, tall, duration)
+    cover, covering = _cover(plan, probe, path, orbit, target.body, radius, tall, duration)
+    things = things + around + covering
     light = lighting(plan.tags.get("light", "normal"), np.random.default_rng([*plan.seed, _LIGHT]))
     planes = room(np.random.default_rng([*plan.seed, _ROOM]))
     # An empty table still needs a body to render; this one is never seen.
@@ -66,7 +74,7 @@ def stage(plan: ScenePlan, pool: Pool, camera: PinholeCamera) -> Staged:
         color_sensor=light.sensor, present={t.label: t.present for t in things if t.label and t.present},
         blind=next(((e.from_s, e.to_s) for e in change.events if e.kind == "depth_lost"), None))
     return Staged(scenario=scenario, ids={label: things[k].obj_id for label, k in labelled.items()},
-                  events=change.events)
+                  events=change.events, cover=cover)
 
 
 def _laid_out(plan: ScenePlan, pool: Pool) -> tuple[Thing, list[Thing]]:
@@ -148,18 +156,19 @@ def _behind_carton(plan: ScenePlan) -> bool:
 
 
 def _cover(plan: ScenePlan, probe: occluders.Probe, path: CameraPath, orbit: Orbit, target: Body, radius: float,
-           tall: float, duration: float) -> list[Thing]:
-    """What hides the target."""
+           tall: float, duration: float) -> tuple[str | None, list[Thing]]:
+    """What hides the target: its name, see `Staged.cover`, and its bodies."""
     hidden = int(plan.tags.get("occlusion", "0")) / 100
     span = (0.30 * duration, 0.70 * duration) if plan.frames > 1 else (-1.0, 1.0)
     if plan.tags.get("event") in ("occluded", "moved", "removed", "swapped"):
         hidden, span = 1.0, (EVENT[0] * duration, EVENT[1] * duration)
     if not hidden:
-        return []
+        return None, []
     rng = np.random.default_rng([*plan.seed, _COVER, 1])
     if _behind_carton(plan):
         body = occluders.carton(path.at(0.0), itinerary.toward(orbit), target, radius, tall, probe, hidden, rng)
         if body is not None:
-            return [Thing(body, None, 0)]
-    sheet = occluders.held_sheet(path, target, orbit.distance, probe, hidden, span, rng)
-    return [Thing(body, None, 0, sheet.motion) for body in sheet.bodies]
+            return "carton", [Thing(body, None, 0)]
+    side = str(rng.choice(list(occluders.SIDES))) if plan.frames == 1 else None
+    sheet = occluders.held_sheet(path, target, orbit.distance, probe, hidden, span, rng, side or "right")
+    return side, [Thing(body, None, 0, sheet.motion) for body in sheet.bodies]

@@ -51,7 +51,7 @@ SUITES: dict[str, Suite] = {suite.name: suite for suite in (
     Suite(name="tracking", version=1, frames=60, rounds=1, axes={
         "occlusion": _OCCLUSION, "speed": ("hand", "slow", "fast", "stride"), "light": (*_LIGHT, "moving_lamp"),
         "distractors": _DISTRACTORS, "object": _OBJECTS, "instances": ("1", "3"), "sensor": tuple(DEPTH_CAMERAS)}),
-    Suite(name="registration", version=1, frames=1, rounds=3, axes={
+    Suite(name="registration", version=2, frames=1, rounds=3, axes={
         "occlusion": _OCCLUSION, "light": _LIGHT, "distractors": _DISTRACTORS, "object": _OBJECTS,
         "distance": ("medium", "near", "far"), "instances": ("1", "3"), "sensor": tuple(DEPTH_CAMERAS)}),
     Suite(name="absence", version=1, frames=1, rounds=2, crossed=True, axes={
@@ -61,7 +61,7 @@ SUITES: dict[str, Suite] = {suite.name: suite for suite in (
         "event": ("none", "occluded", "left_view", "moved", "removed", "swapped", "depth_lost", "shaken")}),
     Suite(name="symmetric", version=1, frames=280, rounds=6, crossed=True, axes={
         "object": ("cylinder", "box", "bowl"), "speed": ("hand", "fast"), "distractors": ("none",)}),
-    Suite(name="detection", version=1, frames=1, rounds=1, crossed=True, paired=False, axes={
+    Suite(name="detection", version=2, frames=1, rounds=1, crossed=True, paired=False, axes={
         "object": ("textured", "textureless", "small", "continuous", "discrete"),
         "distractors": ("clutter", "same_shape", "same_print"), "occlusion": ("0", "20", "45", "70"),
         "presence": (PRESENT, "clutter", "same_shape", "same_print")}),

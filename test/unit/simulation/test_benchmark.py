@@ -15,8 +15,9 @@ from storm_core.errors import DatasetError
 from storm_core.geometry.mesh_io import load_models
 from storm_core.geometry.pose import angle_between
 from storm_core.rendering.raster import NumbaRenderer
-from storm_core.simulation.benchmark import FILE, StratumFigure, by_stratum, load_benchmark
+from storm_core.simulation.benchmark import COVER, FILE, StratumFigure, by_stratum, load_benchmark
 from storm_core.simulation.itinerary import PACES, Orbit, wander
+from storm_core.simulation.occluders import SIDES
 from storm_core.simulation.strata import SUITES, cells
 
 TINY = ["--small", "--frames", "6", "--seed", "2"]
@@ -191,6 +192,24 @@ def test_absent_objects_are_absent(tmp_path):
     assert scenes["empty"].labels == {}
     assert {scene for scene, _, _ in read_targets(out)} == {scenes["present"].scene}
     assert benchmark.strata_of(scenes["empty"].scene) == ("presence=empty", "object=textured")
+
+
+def test_a_picture_names_what_hides_its_object(tmp_path):
+    """The share that is asked for is hidden, by a carton or from every side of the picture in turn."""
+    out = tmp_path / "covered"
+    assert simulate(out, "--suite", "registration", "--strata", "occlusion=40", "--count", "16", "--small") == 0
+    benchmark = load_benchmark(out)
+    covers = {scene.tags[COVER] for scene in benchmark.scenes.values()}
+    assert covers == {"carton", *SIDES}
+    for number, scene in benchmark.scenes.items():
+        assert benchmark.strata_of(number) == ("occlusion=40", f"cover={scene.tags[COVER]}")
+        assert scene.visible[0] == pytest.approx(0.6, abs=0.05)
+        label = next(k for k, obj_id in enumerate(scene.labels.values()) if obj_id == scene.target)
+        visible, whole = (cv2.imread(str(out / scene.folder / f"{part}/000000_{label:06d}.png"), -1) > 0
+                          for part in ("mask_visib", "mask"))
+        offset = np.argwhere(whole & ~visible).mean(0) - np.argwhere(visible).mean(0)
+        toward = {"right": (0, 1), "left": (0, -1), "below": (1, 0), "above": (-1, 0)}.get(scene.tags[COVER])
+        assert toward is None or offset @ toward > 0.6 * np.linalg.norm(offset)
 
 
 def test_splits_share_no_object():
