@@ -19,6 +19,7 @@ from storm_core.registration.figure import figure_bonus
 from storm_core.registration.hypotheses import poses_from_mask
 from storm_core.registration.judge import Judge
 from storm_core.registration.learned import LearnedHelp
+from storm_core.registration.paint import paint_doubt
 from storm_core.registration.picture_alone import picture_doubt
 from storm_core.registration.polish import polish
 from storm_core.registration.twins import resolve_twins, turned
@@ -128,6 +129,7 @@ def best_candidate(
     certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
     certain += picture_doubt(features.frame, model, pose, row, side=96)
     certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
+    certain += paint_doubt(features, model, pose, evidence) if mask is None else 0.0
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts)
 

@@ -86,7 +86,7 @@ class Benchmark:
     scenes: Mapping[int, BenchmarkScene]
 
     def strata_of(self, scene: int) -> tuple[str, ...]:
-        """Its cell and what hides the target; where the axes are crossed, a cell would hold too few: `axis=value` of all."""
+        """Its cell and what hides the target; where the axes are crossed, a cell would hold too few: all values."""
         found = self.scenes[scene]
         crossed = SUITES[self.suite].crossed
         named = tuple(f"{axis}={value}" for axis, value in found.tags.items() if crossed or axis == COVER)
