@@ -47,6 +47,8 @@ COARSE_SIDE = 48
 """Crop resolution [px] up to which the coarse surface shows all that can be seen, at a fraction of the time."""
 MIN_COLORED = 8
 """Pixels below which a colour correlation says nothing."""
+BRIGHT_ENOUGH = 0.2
+"""Share of the pixels that must be bright enough to have a hue, in the model's colours and in the picture."""
 SAME_SIDE = 0.97
 """Cosine between two normals of the model from which on neighbouring pixels share one measured normal."""
 
@@ -234,8 +236,8 @@ def compare_range(
         row[HUE] = np.nan
         row[PICTURE], row[CONTRAST] = _correlation(whole)
         row[ZNCC], _ = _correlation(near)
-        if near[0] > MIN_COLORED:
-            tm, to = max(hist_m.sum(), 1.0), max(hist_o.sum(), 1.0)
+        tm, to = hist_m.sum(), hist_o.sum()
+        if near[0] > MIN_COLORED and min(tm, to) >= BRIGHT_ENOUGH * near[0]:
             overlap = 0.0
             for b in range(HUE_BINS + 1):
                 overlap += min(hist_m[b] / tm, hist_o[b] / to)

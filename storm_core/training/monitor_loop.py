@@ -25,6 +25,7 @@ from storm_core.training.logs import open_logs
 from storm_core.training.monitor_config import TrainingArguments
 from storm_core.training.moving_average import MovingAverage
 from storm_core.training.run_folder import require_own_folder
+from storm_core.training.slices import finishing_steps
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -96,6 +97,7 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
     Raises:
       ConfigError: the folder holds another run, or there is none to resume. BackendError: no such device.
       WeightsError: its checkpoint is damaged.
+      KeyboardInterrupt: SIGINT or SIGTERM came; the step was finished and kept.
     """
     require_torch_device(settings.device, "training.device")
     folder = Path(settings.out).expanduser()
@@ -108,7 +110,8 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
     average = MovingAverage(state, settings.ema)
     first = _resumed(folder / CHECKPOINT, task.kind, state, average, optimizer, resume)
     begin, figures, weights = time.monotonic(), dict[str, float](), folder
-    with open_logs(folder, wandb, described, first, "storm-monitor") as log, \
+    done = first
+    with finishing_steps() as stop, open_logs(folder, wandb, described, first, "storm-monitor") as log, \
             tqdm(total=settings.steps, initial=first, desc=f"{task.kind} verifier", unit="step",
                  disable=not progress) as bar:
         for number in range(first, settings.steps):
@@ -117,7 +120,7 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
             loss = _step(task, number, optimizer, settings.device)
             average.update(state)
             bar.update()
-            done = number + 1
+            done, stopped = number + 1, stop.asked
             if done % 50 == 0:
                 log.write(done, {"train/loss": loss, "rate": rate_at(number, settings)})
                 bar.set_postfix(loss=f"{loss:.3f}")
@@ -127,6 +130,12 @@ def train(task: Task, settings: TrainingArguments, described: Mapping[str, Any],
                 weights = task.save(folder, average.state, {"steps": done, "seed": settings.seed,
                                                             "validation": figures})
                 _keep(folder / CHECKPOINT, task.kind, done, state, average, optimizer)
+            elif stopped:
+                _keep(folder / CHECKPOINT, task.kind, done, state, average, optimizer)
+            if stopped:
+                break
+    if stop.asked and done < settings.steps:
+        raise KeyboardInterrupt(f"interrupted; step {done} kept in {folder}; go on with --resume")
     return Outcome(settings.steps, settings.steps - first, time.monotonic() - begin, figures, weights)
 
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from storm_core.training.moving_average import MovingAverage
 from storm_core.training.refiner_batches import FIRST_VALIDATION, Batches, PairBatch
 from storm_core.training.refiner_config import RefinerTraining
 from storm_core.training.refiner_figures import refiner_figures, scorer_figures
+from storm_core.training.run_folder import require_own_folder
 from storm_core.training.slices import (
     Outcome,
     damaged_checkpoint,
@@ -184,6 +185,8 @@ def _started(config: RefinerTraining, kind: str, folder: Path, resume: bool) -> 
         raise ConfigError(f"{folder} holds a run already; continue it with --resume, or choose another training.out")
     if resume and not file.is_file():
         raise ConfigError(f"--resume: there is no checkpoint {file}")
+    if not resume:
+        require_own_folder(folder, f"train {kind}", CHECKPOINT, [f.name for f in fields(RefinerTraining)])
     state = State(config, kind)
     if resume:
         kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)

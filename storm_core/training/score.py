@@ -28,6 +28,7 @@ from storm_core.score_model.network import FIXED, initial_parameters, score_and_
 from storm_core.score_model.weights import ScoreWeights, load_weights, save_weights
 from storm_core.training.arguments import arguments_yaml
 from storm_core.training.logs import open_logs
+from storm_core.training.run_folder import require_own_folder
 from storm_core.training.score_batches import Batch
 from storm_core.training.score_config import ScoreTraining, TrainingArguments
 from storm_core.training.score_source import FIRST_VALIDATION, Source, source_of
@@ -197,6 +198,8 @@ def _started(torch: Any, config: ScoreTraining, folder: Path, resume: bool) -> S
         raise ConfigError(f"{folder} holds a run already; continue it with --resume, or choose another training.out")
     if resume and not file.is_file():
         raise ConfigError(f"--resume: there is no checkpoint {file}")
+    if not resume:
+        require_own_folder(folder, "train score", CHECKPOINT, [f.name for f in fields(ScoreTraining)])
     if resume:
         kept = load_checkpoint(file, config.training.device, config.training.seed, KEPT)
         try:

@@ -1,5 +1,6 @@
 """One training run of the HSFA network: the loop, its checkpoints and its resumption."""
 
+import contextlib
 import json
 import math
 import time
@@ -19,6 +20,7 @@ from storm_core.som.hsfa.network import HsfaNetwork, seeded
 from storm_core.som.hsfa.settings import NetworkSettings
 from storm_core.training.logs import open_logs
 from storm_core.training.moving_average import MovingAverage
+from storm_core.training.slices import Stop, finishing_steps
 from storm_core.training.som.distributed import Crew
 from storm_core.training.som.losses import Losses, objective
 from storm_core.training.som.samples import Batch, Samples, collate
@@ -62,6 +64,7 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
     Raises:
       ConfigError: settings that this machine cannot follow.
       WeightsError: nothing to resume, or of another network.
+      KeyboardInterrupt: SIGINT or SIGTERM came to a single process; the step was finished and kept.
     """
     if settings.amp == "fp16" and not crew.device.startswith("cuda"):
         raise ConfigError("amp fp16 needs CUDA; use bf16 or off on the CPU")
@@ -73,8 +76,12 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
     wrapped = crew.wrapped(network)
     described = flatten(settings) | asdict(network_settings)
     logs = open_logs(out, settings.wandb, described, first, "storm-som") if crew.leads else None
-    begin, figures = time.perf_counter(), {}
-    try:
+    begin, figures, done = time.perf_counter(), {}, first
+    with contextlib.ExitStack() as stack:
+        if logs is not None:
+            stack.callback(logs.close)
+        # Several processes would have to agree on the step they stop at.
+        stop = stack.enter_context(finishing_steps()) if crew.size == 1 else Stop()
         if begun is not None and crew.leads:
             begun()
         if first >= settings.steps and validation is not None:
@@ -84,7 +91,7 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
                 group["lr"] = rate_at(step, settings)
             losses = _step(wrapped, network, batch.to(crew.device), optimizer, scaler, settings, crew)
             average.update(network.trained_state())
-            done = step + 1
+            done, stopped = step + 1, stop.asked
             latest = {"rate": rate_at(step, settings)}
             if done % settings.log_every == 0 or done == settings.steps:
                 latest |= {f"loss/{name}": float(value) for name, value in zip(Losses._fields, losses, strict=True)}
@@ -98,13 +105,16 @@ def train(out: Path, settings: TrainSettings, network_settings: NetworkSettings,
                 if crew.leads:
                     _keep(out, done, best, better, network, average, optimizer, scaler)
                 crew.wait()
+            elif stopped:
+                _keep(out, done, best, False, network, average, optimizer, scaler)
             if logs is not None and len(latest) > 1:
                 logs.write(done, latest)
             if progress is not None:
                 progress(done, latest)
-    finally:
-        if logs is not None:
-            logs.close()
+            if stopped:
+                break
+    if stop.asked and done < settings.steps:
+        raise KeyboardInterrupt(f"interrupted; step {done} kept in {out}; go on with --resume")
     return Outcome(steps=max(first, settings.steps), steps_now=max(0, settings.steps - first),
                    best=best if math.isfinite(best) else float("nan"), figures=figures,
                    seconds=time.perf_counter() - begin)

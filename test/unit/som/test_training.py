@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,6 +106,20 @@ def test_a_resumed_run_ends_with_the_same_weights(source: TableSource, tmp_path:
     assert 0 <= outcome.figures["val/iou"] <= 1 and outcome.figures["val/present"] + outcome.figures["val/absent"] == 4
     again = checkpoint.load(tmp_path / "parts" / "best.safetensors")
     assert again.settings == LITE
+
+
+def test_an_interrupted_run_keeps_its_last_step(source: TableSource, tmp_path: Path) -> None:
+    settings, data = samples(source, {"steps": 4, "validate_every": 100})
+
+    def stop(done: int, latest: dict) -> None:
+        if done == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    train(tmp_path / "whole", settings, LITE, data, data, ALONE)
+    with pytest.raises(KeyboardInterrupt, match="step 2 kept in .*; go on with --resume"):
+        train(tmp_path / "parts", settings, LITE, data, data, ALONE, progress=stop)
+    assert train(tmp_path / "parts", settings, LITE, data, data, ALONE, resume=True).steps_now == 2
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 def test_the_network_with_a_frozen_backbone_trains_in_bf16(source: TableSource, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,26 @@ def test_a_run_in_two_parts_is_the_run_in_one(records: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(a[name], b[name], atol=1e-6)
     figures = json.loads((tmp_path / "a.json").read_text())["validation"]
     assert 0 <= figures["auroc"] <= 1 and {"accuracy", "ece", "auroc_shift"} <= set(figures)
+
+
+def test_an_interrupted_run_keeps_its_last_step(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch: make full").set_num_threads(1)
+    from storm_core.training import monitor_loop
+
+    step = monitor_loop._step
+
+    def interrupted(task: object, number: int, *given: object) -> float:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(task, number, *given)
+
+    monkeypatch.setattr(monitor_loop, "_step", interrupted)
+    assert main(options(records, tmp_path / "run", 6)) == 1
+    assert "step 3 kept in" in capsys.readouterr().err
+    monkeypatch.setattr(monitor_loop, "_step", step)
+    assert main([*options(records, tmp_path / "run", 6), "--resume", "--json", str(tmp_path / "out.json")]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["steps_now"] == 3
 
 
 def test_the_folder_of_another_training_is_left_alone(records: Path, tmp_path: Path,

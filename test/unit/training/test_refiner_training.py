@@ -136,6 +136,15 @@ def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, monkeypatch: pyt
     assert load_pair_weights(tmp_path / "run" / "weights.safetensors", "refiner").facts["steps"] == 1
 
 
+def test_the_folder_of_another_training_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="training needs torch")
+    (tmp_path / "state.pt").write_bytes(b"x")
+    given = [f"--set={k}={v}" for k, v in (SMALL | {"training.out": tmp_path}).items()]
+    assert main(["train", "refiner", *given]) == 1
+    assert "state.pt is of another run than `storm train refiner`" in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["state.pt"]
+
+
 def test_all_views_validate(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="training needs torch")
     from storm_core.training.refiner import State

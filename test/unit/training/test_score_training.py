@@ -225,6 +225,14 @@ class TestWithTorch:
         outcome = train(config, resume=True, progress=False)
         assert (outcome.step, outcome.steps_now) == (4, 2)
 
+    def test_the_folder_of_another_training_is_left_alone(self, tmp_path: Path) -> None:
+        from storm_core.training.score import train
+
+        (tmp_path / "config.yaml").write_text("rate: 0.1\n")
+        with pytest.raises(ConfigError, match="config.yaml is of another run than `storm train score`"):
+            train(small(**{"training.out": str(tmp_path)}), progress=False)
+        assert (tmp_path / "config.yaml").read_text() == "rate: 0.1\n"
+
     def test_all_views_validate(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from storm_core.score_model.network import initial_parameters
         from storm_core.training.score import State
