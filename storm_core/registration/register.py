@@ -49,12 +49,14 @@ class Candidate:
 
     Attributes:
       doubts: log-odds (at most 0) in `probability` that come from others that look as good.
+      paint: log-odds (at most 0) in it that come from another paint than the model's.
     """
 
     cam_from_obj: NDArray[np.float64]
     probability: float
     evidence: Evidence
     doubts: float = 0.0
+    paint: float = 0.0
 
 
 def distinct(cam_from_objs: NDArray[np.float64], model: ObjectModel, keep: int, distance: float,
@@ -129,16 +131,30 @@ def best_candidate(
     certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
     certain += picture_doubt(features.frame, model, pose, row, side=96)
     certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
-    certain += paint_doubt(features, model, pose, evidence) if mask is None else 0.0
+    paint = paint_doubt(features, model, pose, evidence) if mask is None else 0.0
+    certain += paint
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
-    return Candidate(pose, probability, evidence, doubts)
+    return Candidate(pose, probability, evidence, doubts, paint)
 
 
 def rejection(candidate: Candidate, accept: float) -> Reason:
     """AMBIGUOUS when the pose would be accepted if only nothing else looked as good."""
+    alone = _without(candidate, candidate.doubts)
+    return Reason.AMBIGUOUS if alone >= accept else Reason.VERIFIER_REJECTED
+
+
+def explanation(candidate: Candidate, accept: float) -> str:
+    """Why a candidate below `accept` is refused, and what can be done about it."""
+    told = f"probability {candidate.probability:.2f} < {accept}"
+    if _without(candidate, candidate.paint) < accept:
+        return told
+    return told + "; its shape fits, its paint does not: if the mesh's colours are nominal only, leave them out"
+
+
+def _without(candidate: Candidate, doubt: float) -> float:
+    """The probability of a candidate if this doubt (log-odds) were not."""
     odds = np.log(max(candidate.probability, 1e-12) / max(1 - candidate.probability, 1e-12))
-    alone = odds - candidate.doubts
-    return Reason.AMBIGUOUS if 1 / (1 + np.exp(-alone)) >= accept else Reason.VERIFIER_REJECTED
+    return float(1 / (1 + np.exp(doubt - odds)))
 
 
 class GeometricRegistrar:
@@ -179,7 +195,7 @@ class GeometricRegistrar:
                 object_name=name,
                 stamp_ns=stamp,
                 reason=Reason.VERIFIER_REJECTED if best is None else rejection(best, self._config.accept),
-                detail="" if best is None else f"probability {best.probability:.2f} < {self._config.accept}",
+                detail="" if best is None else explanation(best, self._config.accept),
                 probability=0.0 if best is None else best.probability,
                 evidence=Evidence() if best is None else best.evidence,
             )

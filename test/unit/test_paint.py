@@ -1,15 +1,18 @@
 """Another paint on the right shape is doubted; light, exposure and a shadow are not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from storm_core.config import OnboardingConfig, RegistrationConfig
 from storm_core.evidence.compare import compare, to_evidence
 from storm_core.evidence.features import frame_features
 from storm_core.geometry.mesh import ObjectModel
 from storm_core.registration.paint import paint_doubt
-from storm_core.types import Frame
+from storm_core.registration.register import GeometricRegistrar
+from storm_core.types import Frame, Localization, Reason, Registration, RegistrationFailure
 from test.synthetic import bracket, frame_of, pose, textured_box
 
 BOX = textured_box()
@@ -71,6 +74,21 @@ def test_a_print_that_fits_vouches_for_hues_that_do_not() -> None:
     evidence = to_evidence(compare(frame_features(tinted), BOX, AT[None], side=96)[0])
     assert evidence.hue < 0.8 < evidence.color
     assert doubted(tinted, BOX) == pytest.approx(0.0, abs=0.3)
+
+
+def test_who_is_refused_for_its_paint_is_told_so(tmp_path: Path) -> None:
+    grey = painted(bracket(), GREY)
+    registrar = GeometricRegistrar({"bracket": grey}, RegistrationConfig(),
+                                   OnboardingConfig(cache=str(tmp_path), rotations=100))
+    answers = []
+    for paint in (GREY, BLACK):
+        frame = frame_of([(painted(bracket(), paint), AT)])
+        seen = Localization(object_name="bracket", stamp_ns=0, mask=frame.depth > 0, cam_from_objs=AT[None],
+                            probability=0.9)
+        answers.append(registrar.register(frame, seen))
+    assert isinstance(answers[0], Registration)
+    assert isinstance(answers[1], RegistrationFailure) and answers[1].reason is Reason.VERIFIER_REJECTED
+    assert "its shape fits, its paint does not" in answers[1].detail
 
 
 def test_without_colours_nothing_is_known_of_the_paint() -> None:
