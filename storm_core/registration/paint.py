@@ -32,7 +32,7 @@ room have 0.8 and more of their mesh's hues; some have less, but are recognised 
 OTHER_PRINT, PRINT_COST = 0.45, 10.0
 """Correlation with the print below which it is another print, and log-odds per unit below."""
 
-RECOGNISED = 0.5, 0.8
+RECOGNISED = 0.4, 0.65
 """Correlations between which a print comes to vouch for an object whose hues are not the mesh's."""
 
 

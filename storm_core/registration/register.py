@@ -39,6 +39,11 @@ SHAPE_ALONE = 0.5
 validation models without their colours 13 % instead of 24 % of the absent ones are accepted, and none that is there is
 lost; of cups, brackets and assemblies without colours 2 of 24 are."""
 
+CUT_OFF = 3.0
+"""Log-odds against a pose per share of its silhouette beyond the picture's border: nothing contradicts it there, so that
+a corner of something else suffices. Of 224 searches for absent validation objects 6 instead of 8 accept one, and of 345
+right answers none is lost."""
+
 MEASURED = 0.6
 """Share of a mask with depth below which its colours are searched as well."""
 
@@ -133,6 +138,7 @@ def best_candidate(
     certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
     paint = paint_doubt(features, model, pose, evidence) if mask is None else 0.0
     certain += paint
+    certain -= CUT_OFF * (1.0 - evidence.inside) if mask is None else 0.0
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts, paint)
 
