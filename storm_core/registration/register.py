@@ -136,9 +136,10 @@ def best_candidate(
     certain = odds[0] + doubts - (SHAPE_ALONE if model.colors is None and mask is None else 0.0)
     certain += picture_doubt(features.frame, model, pose, row, side=96)
     certain += figure_bonus(features, model, pose, evidence, odds[0]) if mask is None else 0.0
-    paint = paint_doubt(features, model, pose, evidence) if mask is None else 0.0
-    certain += paint
-    certain -= CUT_OFF * (1.0 - evidence.inside) if mask is None else 0.0
+    paint = 0.0
+    if mask is None and certain > -np.inf:  # else nothing of it is in the picture
+        paint = paint_doubt(features, model, pose, evidence)
+        certain += paint - CUT_OFF * (1.0 - evidence.inside)
     probability = float(1 / (1 + np.exp(-np.clip(certain, -30, 30))))
     return Candidate(pose, probability, evidence, doubts, paint)
 
